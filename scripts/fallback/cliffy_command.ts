@@ -1,9 +1,22 @@
-// deno-lint-ignore-file no-explicit-any ban-types -- see cliffy_types.ts
+// deno-lint-ignore-file no-explicit-any no-console -- it prints help; `any`: see cliffy_types.ts
 /** The part of `jsr:@cliffy/command@1.2.1` that belljar uses, over `npm:commander`. */
 
-import { Command as Parser, CommanderError, Option as ParserOption } from "npm:commander@15.1.0";
+// deno-lint-ignore no-import-prefix -- deno.json names what JSR has, not its stand-in
+import { Command as Parser } from "npm:commander@15.1.0";
+import {
+  type AnyType,
+  type Declared,
+  type EnvEntry,
+  envEntry,
+  flagNames,
+  longName,
+  makeParser,
+  type OptionEntry,
+  readWords,
+  ValidationError,
+  withoutTypes,
+} from "./cliffy_parse.ts";
 import type {
-  ArgumentValue,
   BuiltinTypes,
   EnvOf,
   Merge,
@@ -18,91 +31,14 @@ import type {
   ValueOptions,
 } from "./cliffy_types.ts";
 
+export { EnumType, ValidationError } from "./cliffy_parse.ts";
 export type { ArgumentValue, OptionOptions, TypeHandler } from "./cliffy_types.ts";
-
-/** Wrong use of the command line; ends the process with status 2 unless `throwErrors()`. */
-export class ValidationError extends Error {
-  override readonly name: string = "ValidationError";
-  readonly exitCode: number;
-  cmd?: Command<any>;
-
-  constructor(message: string, options: ErrorOptions & { exitCode?: number } = {}) {
-    super(message, options);
-    this.exitCode = options.exitCode ?? 2;
-  }
-}
-
-/** One of the given values. */
-export class EnumType<const T extends string | number | boolean> implements TypeObject<T> {
-  #values: readonly T[];
-
-  constructor(values: readonly T[]) {
-    this.#values = values;
-  }
-
-  parse(type: ArgumentValue): T {
-    const found = this.#values.find((value) => String(value) === type.value);
-    if (found === undefined) throw wrongType(type, this.#values.join(", "));
-    return found;
-  }
-
-  values(): T[] {
-    return [...this.#values];
-  }
-}
-
-interface OptionEntry {
-  flags: string;
-  description: string;
-  group: string | undefined;
-  opts: OptionOptions;
-}
-
-interface EnvEntry {
-  name: string;
-  hint: string;
-  key: string;
-  description: string;
-  opts: ValueOptions;
-}
 
 interface Handler {
   (this: Command<any>, options: any, ...args: any[]): unknown;
 }
 
 type ErrorHandler = (error: Error, cmd: Command<any>) => unknown;
-
-const BUILTIN_TYPES: Record<string, TypeHandler<unknown>> = {
-  string: (type) => type.value,
-  file: (type) => type.value,
-  number: (type) => toNumber(type, Number.isFinite),
-  integer: (type) => toNumber(type, Number.isInteger),
-  boolean: (type) => {
-    if (["1", "true"].includes(type.value)) return true;
-    if (["0", "false"].includes(type.value)) return false;
-    throw wrongType(type, "true, false, 1, 0");
-  },
-};
-
-function toNumber(type: ArgumentValue, isRight: (value: number) => boolean): number {
-  const value = Number(type.value);
-  if (type.value.trim() === "" || !isRight(value)) throw wrongType(type);
-  return value;
-}
-
-function wrongType(type: ArgumentValue, values?: string): ValidationError {
-  const expected = values ?? `a value of type "${type.type}"`;
-  return new ValidationError(
-    `${type.label} "${type.name}" cannot be "${type.value}": expected ${expected}`,
-  );
-}
-
-const camelCase = (name: string): string =>
-  name.replace(/[-_]+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-const longName = (flags: string): string => /--([^\s=,]+)/.exec(flags)?.[1] ?? flags;
-const typeName = (hint: string): string => /:([^\]>:]+)/.exec(hint)?.[1] ?? "string";
-/** Commander takes `<n>`; the type behind the colon is read here. */
-const withoutTypes = (flags: string): string => flags.replace(/:[^\]>]+/g, "");
 
 /** A command, its options, operands and sub-commands. Every method returns the command. */
 export class Command<
@@ -124,7 +60,7 @@ export class Command<
   #throwErrors = false;
   #parent: Command<any> | undefined;
   #literal: string[] = [];
-  #types = new Map<string, TypeHandler<any> | TypeObject<any>>();
+  #types = new Map<string, AnyType>();
   #options: OptionEntry[] = [];
   #globals: OptionEntry[] = [];
   #envs: EnvEntry[] = [];
@@ -300,7 +236,7 @@ export class Command<
       .filter((entry) => hidden || !entry.opts.hidden)
       .map(({ flags, description }) => ({
         name: longName(flags),
-        flags: flags.match(/--?[^\s=,]+/g) ?? [],
+        flags: flagNames(flags),
         description,
       }));
   }
@@ -343,7 +279,8 @@ export class Command<
     this.#literal = literal;
     let parsed: { options: Record<string, unknown>; args: unknown[] };
     try {
-      parsed = this.#read([...globals, ...rest]);
+      const declared = this.#declared();
+      parsed = readWords(this.#parser(declared), declared, [...globals, ...rest]);
       if (!this.#handler && parsed.args.length === 0 && this.#commands.size > 0) {
         this.showHelp();
         Deno.exit(0);
@@ -369,113 +306,19 @@ export class Command<
     let index = 0;
     for (let word = words[0]; word?.startsWith("-"); word = words[index]) {
       const [flag = word] = word.split("=", 1);
-      const entry = this.#allGlobals().find((e) => e.flags.match(/--?[^\s=,]+/g)?.includes(flag));
+      const entry = this.#allGlobals().find((e) => flagNames(e.flags).includes(flag));
       if (!entry) return 0;
       index += /<[^>]+>/.test(entry.flags) && !word.includes("=") ? 2 : 1;
     }
     return index;
   }
 
-  #read(words: string[]): { options: Record<string, unknown>; args: unknown[] } {
-    const entries = [...this.#options, ...this.#allGlobals()];
-    const found = new Map<string, unknown>();
-    const parser = this.#parser(entries);
-    for (const entry of entries) {
-      const name = longName(entry.flags);
-      parser.on(`option:${name}`, (text?: string | null) => this.#take(entry, text, found));
-    }
-    try {
-      parser.parse(words, { from: "user" });
-    } catch (error) {
-      if (!(error instanceof CommanderError)) throw error;
-      throw new ValidationError(error.message.replace(/^error: /, ""), { cause: error });
-    }
-    this.#checkCombinations(entries, found);
-    const options = {
-      ...this.#defaults(entries),
-      ...this.#readEnv(),
-      ...Object.fromEntries(found),
-    };
-    for (const { flags, opts } of entries) {
-      if (opts.required && options[camelCase(longName(flags))] === undefined) {
-        throw new ValidationError(`Option "--${longName(flags)}" is missing`);
-      }
-    }
-    const hints = this.#operands.split(" ").filter(Boolean);
-    const args = parser.args.map((value, index) => {
-      const hint = hints[index] ?? hints.at(-1) ?? "";
-      return this.#convert(hint, "Argument", hint.replace(/[<>[\].]|:.*/g, ""), value);
-    });
-    return { options, args };
-  }
-
-  #take(entry: OptionEntry, text: string | null | undefined, found: Map<string, unknown>): void {
-    const name = longName(entry.flags);
-    const isNegated = name.startsWith("no-");
-    const key = camelCase(isNegated ? name.slice(3) : name);
-    if (found.has(key) && !entry.opts.collect) {
-      throw new ValidationError(`Option "--${name}" can be given only once`);
-    }
-    const hint = /[<[].*$/.exec(entry.flags)?.[0] ?? "";
-    const one = isNegated
-      ? false
-      : typeof text !== "string"
-      ? true
-      : this.#convert(hint, "Option", `--${name}`, text);
-    const all = entry.opts.collect ? [...(found.get(key) as unknown[] ?? []), one] : one;
-    found.set(key, entry.opts.value ? entry.opts.value(all) : all);
-  }
-
-  #convert(hint: string, label: string, name: string, value: string): unknown {
-    const type = typeName(hint);
-    const handler = this.#type(type) ?? BUILTIN_TYPES[type];
-    if (!handler) throw new TypeError(`Cannot read "${name}": there is no type "${type}"`);
-    const input = { label, type, name, value };
-    return typeof handler === "function" ? handler(input) : handler.parse(input);
-  }
-
-  #type(name: string): TypeHandler<any> | TypeObject<any> | undefined {
+  #type(name: string): AnyType | undefined {
     for (const command of this.#chain()) {
       const type = command.#types.get(name);
       if (type) return type;
     }
     return undefined;
-  }
-
-  #defaults(entries: OptionEntry[]): Record<string, unknown> {
-    const values: Record<string, unknown> = {};
-    for (const { flags, opts } of entries) {
-      const name = longName(flags);
-      if (name.startsWith("no-")) values[camelCase(name.slice(3))] = opts.default ?? true;
-      else if (opts.default !== undefined) values[camelCase(name)] = opts.default;
-    }
-    return values;
-  }
-
-  #readEnv(): Record<string, unknown> {
-    const values: Record<string, unknown> = {};
-    for (const { name, hint, key, opts } of [...this.#envs, ...this.#allGlobalEnvs()]) {
-      const text = Deno.env.get(name);
-      if (text) {
-        values[key] = this.#convert(hint || ":boolean", "Environment variable", name, text);
-      } else if (opts.required) {
-        throw new ValidationError(`Environment variable "${name}" is missing`);
-      }
-    }
-    return values;
-  }
-
-  #checkCombinations(entries: OptionEntry[], found: Map<string, unknown>): void {
-    for (const { flags, opts } of entries) {
-      const name = longName(flags);
-      if (!found.has(camelCase(name))) continue;
-      const other = opts.conflicts?.find((key) => found.has(camelCase(key)));
-      if (other) {
-        throw new ValidationError(`Options "--${name}" and "--${other}" exclude each other`);
-      }
-      const missing = opts.depends?.find((key) => !found.has(camelCase(key)));
-      if (missing) throw new ValidationError(`Option "--${name}" needs "--${missing}" beside it`);
-    }
   }
 
   #allGlobals(): OptionEntry[] {
@@ -486,22 +329,18 @@ export class Command<
     return this.#chain().flatMap((command) => command.#globalEnvs);
   }
 
-  #parser(entries: OptionEntry[]): Parser {
-    const parser = new Parser(this.getPath()).exitOverride().allowExcessArguments(false)
-      .configureOutput({ writeErr: () => {}, writeOut: () => {} })
-      .helpOption(false).helpCommand(false);
-    for (const { flags, description, group, opts } of entries) {
-      const option = new ParserOption(withoutTypes(flags), description);
-      if (opts.hidden) option.hideHelp();
-      if (opts.default !== undefined) option.defaultValueDescription = JSON.stringify(opts.default);
-      parser.addOption(group ? option.helpGroup(`${group}:`) : option);
-    }
-    if (this.#operands) parser.arguments(withoutTypes(this.#operands));
-    const help = new ParserOption("-h, --help", "Show this help").argParser(() => {
-      this.showHelp();
-      Deno.exit(0);
-    });
-    parser.addOption(help).on("option:help", () => {
+  #declared(): Declared {
+    return {
+      options: [...this.#options, ...this.#allGlobals()],
+      envs: [...this.#envs, ...this.#allGlobalEnvs()],
+      operands: this.#operands,
+      type: (name) => this.#type(name),
+    };
+  }
+
+  #parser(declared: Declared): Parser {
+    const parser = makeParser(this.getPath(), declared);
+    parser.option("-h, --help", "Show this help").on("option:help", () => {
       this.showHelp();
       Deno.exit(0);
     });
@@ -515,7 +354,8 @@ export class Command<
   }
 
   #helpParser(): Parser {
-    const parser = this.#parser([...this.#options, ...this.#allGlobals()]);
+    const declared = this.#declared();
+    const parser = this.#parser(declared);
     parser.description(this.#description);
     if (this.#usage) parser.usage(this.#usage);
     for (const command of this.getCommands()) {
@@ -526,7 +366,7 @@ export class Command<
     const rows = [
       ...section(
         "Environment variables",
-        [...this.#envs, ...this.#allGlobalEnvs()].filter((entry) => !entry.opts.hidden),
+        declared.envs.filter((entry) => !entry.opts.hidden),
       ),
       ...section("Examples", this.#examples),
     ];
@@ -556,17 +396,6 @@ export class Command<
     }
     return chain;
   }
-}
-
-function envEntry(
-  declaration: string,
-  description: string,
-  opts: ValueOptions & { prefix?: unknown },
-): EnvEntry {
-  const [name = declaration, hint = ""] = declaration.split(/[= ]/, 2);
-  const prefix = typeof opts.prefix === "string" ? opts.prefix : "";
-  const key = camelCase(name.slice(name.startsWith(prefix) ? prefix.length : 0).toLowerCase());
-  return { name, hint, key, description, opts };
 }
 
 function section(title: string, rows: { name: string; description: string }[]): string[] {
