@@ -1,5 +1,9 @@
 /** Scopes: what was opened is closed, newest first. @module */
+export * from "./charge.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
+export * from "./operations.ts";
 export * from "./scope.ts";
 export * from "./site.ts";
+export * from "./time_scale.ts";
+export * from "./tolerance.ts";
