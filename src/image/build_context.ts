@@ -1,0 +1,45 @@
+import { ImageError } from "../errors.ts";
+import { cacheDir } from "../host/cache_dir.ts";
+
+/** Architectures that images are built for, as Deno names them. */
+export type Arch = "x86_64" | "aarch64";
+
+/** Tells how a build that may take a while goes on; `fraction` is between 0 and 1 where it is known. */
+export type OnProgress = (message: string, fraction?: number) => void;
+
+/** Options that every image operation takes. */
+export interface BuildOptions {
+  /**
+   * Architecture of the machines.
+   *
+   * @default {Deno.build.arch}
+   */
+  arch?: Arch;
+  /** Folder for images and what they are made of; the user's cache by default. */
+  cacheDir?: string;
+  /** Signal that ends the build; what it had begun is removed. */
+  signal?: AbortSignal;
+  /** Called when a step begins that may take a while. */
+  onProgress?: OnProgress;
+}
+
+/** What every build step is given. */
+export interface BuildContext extends BuildOptions {
+  arch: Arch;
+  cacheDir: string;
+}
+
+/**
+ * Fills in what the caller left out.
+ *
+ * @throws {ImageError} If machines of the host's architecture are not supported.
+ */
+export async function buildContext(options: BuildOptions = {}): Promise<BuildContext> {
+  const { arch = Deno.build.arch, signal, onProgress } = options;
+  if (arch !== "x86_64" && arch !== "aarch64") {
+    throw new ImageError(`Cannot build images for the architecture "${arch}"`, {
+      expected: "x86_64 or aarch64",
+    });
+  }
+  return { arch, signal, onProgress, cacheDir: options.cacheDir ?? await cacheDir() };
+}

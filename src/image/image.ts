@@ -1,0 +1,32 @@
+import type { Arch } from "./build_context.ts";
+
+/** What an image is made of. */
+export type ImageKind = "initrd" | "rootfs" | "disk";
+
+/** A disk that belongs to an image. Machines never write to it: each gets an overlay of its own. */
+export interface ImageDisk {
+  path: string;
+  format: "raw" | "qcow2";
+}
+
+/** An image that is ready to be started: every file it names exists. */
+export interface Image {
+  name: string;
+  kind: ImageKind;
+  arch: Arch;
+  /** Hexadecimal digest of everything that the image is made of. */
+  digest: string;
+  /** File for QEMU's `-kernel`; a `disk` image may boot by its own loader instead. */
+  kernel?: string;
+  /** Release (`uname -r`), if the kernel's file tells. */
+  kernelRelease?: string;
+  /** Initial RAM file systems, in the order in which they are concatenated. */
+  initrds: string[];
+  disk?: ImageDisk;
+  /** Kernel arguments of the image itself, without those that every machine gets. */
+  cmdline: string;
+  /** Whether the agent is process 1; otherwise it is a service of the image's own init. */
+  agentIsInit: boolean;
+  /** What a user may want to know, such as why the kernel is not uncompressed. */
+  notes: string[];
+}

@@ -1,0 +1,258 @@
+import { ImageError } from "../errors.ts";
+import {
+  type DebianPackage,
+  findPackage,
+  type NoPackage,
+  unpackPackage,
+} from "./_debian_package.ts";
+import { exists, publish, removeTree, sha256, writeFileAtomic } from "./_store.ts";
+import type { Arch, BuildContext } from "./build_context.ts";
+import { extractVmlinux, kernelFormat, kernelRelease } from "./vmlinux.ts";
+
+/** A kernel that machines can be started with. */
+export interface Kernel {
+  /** File for QEMU's `-kernel`: the uncompressed kernel where there is one. */
+  path: string;
+  /** Release (`uname -r`), empty where the file does not tell. */
+  release: string;
+  /** Folder like `/lib/modules/<release>`, if there is one. */
+  modulesDir?: string;
+  /** Where it comes from, for people: a package with its version, or a path. */
+  origin: string;
+  /** SHA-256 of the kernel as distributed. */
+  digest: string;
+  /** What a user may want to know, such as why the kernel is not uncompressed. */
+  notes: string[];
+}
+
+/** A kernel given by path. */
+export interface KernelPaths {
+  /** A bzImage, vmlinux or (aarch64) Image. */
+  kernel: string;
+  /** Its modules, a folder like `/lib/modules/<release>`; looked for beside the kernel by default. */
+  modules?: string;
+}
+
+/** Packages that lead to a small kernel for virtual machines, best first. */
+const PACKAGES: Record<Arch, readonly string[]> = {
+  x86_64: ["linux-image-cloud-amd64", "linux-image-virtual", "linux-image-amd64"],
+  aarch64: ["linux-image-cloud-arm64", "linux-image-virtual", "linux-image-arm64"],
+};
+/** Packages that hold a kernel or its modules; others that they need are for an installed system. */
+const KERNEL_PACKAGE = /^linux-(?:image|modules)(?:-unsigned)?-\d/;
+const RECORD = "kernel.json";
+
+/** What is kept beside a kernel in the cache; files are named relative to it. */
+interface KernelRecord extends Omit<Kernel, "path" | "modulesDir"> {
+  /** The file that machines are started with, and its size: a cheap check that it is whole. */
+  file: string;
+  bytes: number;
+  modules?: string;
+}
+
+/**
+ * Returns the distribution's kernel: the one in the cache, else the newest that its packages have,
+ * else the host's own if that can be read. Needs no root.
+ *
+ * @param options.refresh Look for a newer package even if there is a kernel in the cache.
+ * @throws {ImageError} If no kernel can be had; it names each way.
+ */
+export async function distributionKernel(
+  context: BuildContext,
+  options: { refresh?: boolean } = {},
+): Promise<Kernel> {
+  const root = `${context.cacheDir}/kernels`;
+  const pointer = `${root}/default-${context.arch}`;
+  if (!options.refresh) {
+    const name = await Deno.readTextFile(pointer).catch(() => undefined);
+    const known = name && await readRecord(`${root}/${name}`);
+    if (known) return known;
+  }
+  context.onProgress?.("looking for the distribution's kernel package");
+  const found = await findPackage(PACKAGES[context.arch], { signal: context.signal });
+  if ("reason" in found) return await hostKernel(context, found);
+  const packages = await kernelPackages(found, context);
+  const main = packages[0]!;
+  const name = `${main.name}_${main.version.replaceAll("/", "_")}_${main.arch}`;
+  await publish(`${root}/${name}`, (tmp) => unpackKernel(tmp, packages, context), {
+    signal: context.signal,
+    onWait: () => context.onProgress?.("waiting for another process that fetches the kernel"),
+    isWhole: async (dir) => await readRecord(dir) !== undefined,
+  });
+  const kernel = await readRecord(`${root}/${name}`);
+  if (!kernel) throw damaged(`${root}/${name}`);
+  await writeFileAtomic(pointer, name);
+  return kernel;
+}
+
+/**
+ * Prepares a kernel given by path: finds its modules and takes the uncompressed kernel out of it.
+ *
+ * @throws {ImageError} If the file cannot be read.
+ */
+export async function kernelFromPaths(paths: KernelPaths, context: BuildContext): Promise<Kernel> {
+  const bytes = await readKernel(paths.kernel);
+  const digest = await sha256(bytes);
+  const release = kernelRelease(bytes) ?? "";
+  const modulesDir = paths.modules ?? await findModules(paths.kernel, release);
+  const base = { release, modulesDir, origin: paths.kernel, digest };
+  if (kernelFormat(bytes) !== "bzImage") return { ...base, path: paths.kernel, notes: [] };
+
+  const dir = `${context.cacheDir}/kernels/${digest.slice(0, 16)}`;
+  await publish(dir, (tmp) => writeKernel(tmp, bytes, { ...base, notes: [] }, context), {
+    signal: context.signal,
+    isWhole: async (dir) => await readRecord(dir) !== undefined,
+  });
+  const unpacked = await readRecord(dir);
+  if (!unpacked) throw damaged(dir);
+  // One content may lie at several paths: the cache's record tells only what all have in common.
+  return { ...base, path: unpacked.path, notes: unpacked.notes };
+}
+
+async function kernelPackages(
+  meta: DebianPackage,
+  context: BuildContext,
+): Promise<DebianPackage[]> {
+  const packages = new Map<string, DebianPackage>();
+  const queue = [meta];
+  for (let next = queue.shift(); next; next = queue.shift()) {
+    if (packages.has(next.name)) continue;
+    if (KERNEL_PACKAGE.test(next.name)) packages.set(next.name, next);
+    for (const name of next.depends.filter((name) => KERNEL_PACKAGE.test(name))) {
+      const found = await findPackage([name], { signal: context.signal });
+      if ("reason" in found) {
+        throw new ImageError(`Cannot fetch the kernel package "${name}"`, {
+          expected: `it to be there, as "${next.name}" needs it`,
+          actual: found.reason,
+          next: found.next,
+        });
+      }
+      queue.push(found);
+    }
+  }
+  if (packages.size > 0) return [...packages.values()];
+  throw new ImageError(`Cannot find the kernel that the package "${meta.name}" stands for`, {
+    expected: "a dependency named linux-image-<version>",
+    actual: meta.depends.join(", ") || "no dependencies",
+    next: "name a kernel in the image definition",
+  });
+}
+
+async function unpackKernel(
+  tmp: string,
+  packages: DebianPackage[],
+  context: BuildContext,
+): Promise<void> {
+  const root = `${tmp}/root`;
+  const origin = packages.map(({ name, version }) => `${name} ${version}`).join(", ");
+  for (const [index, found] of packages.entries()) {
+    context.onProgress?.(`fetching ${found.name} ${found.version}`, index / packages.length);
+    await unpackPackage(found, root, { signal: context.signal });
+  }
+  const boot = await Array.fromAsync(Deno.readDir(`${root}/boot`)).catch(() => []);
+  const file = boot.find((entry) => entry.isFile && entry.name.startsWith("vmlinuz-"));
+  if (!file) throw new ImageError(`Cannot find a kernel in ${origin}`);
+  const release = file.name.slice("vmlinuz-".length);
+  const modules = await firstExisting([
+    `${root}/lib/modules/${release}`,
+    `${root}/usr/lib/modules/${release}`,
+  ]);
+  if (modules) await Deno.rename(modules, `${tmp}/modules`);
+  const bytes = await Deno.readFile(`${root}/boot/${file.name}`);
+  await removeTree(root);
+  const base = { release, modulesDir: modules && "modules", origin, digest: await sha256(bytes) };
+  await writeKernel(tmp, bytes, { ...base, notes: [] }, context);
+}
+
+/** Writes a kernel, unpacked where that is possible, and its record. */
+async function writeKernel(
+  dir: string,
+  bytes: Uint8Array,
+  kernel: Omit<Kernel, "path">,
+  context: BuildContext,
+): Promise<void> {
+  context.onProgress?.("unpacking the kernel");
+  const { vmlinux, reason } = context.arch === "x86_64"
+    ? await extractVmlinux(bytes, { signal: context.signal })
+    : {};
+  const { modulesDir, ...rest } = kernel;
+  const record: KernelRecord = {
+    ...rest,
+    file: vmlinux ? "vmlinux" : "vmlinuz",
+    bytes: (vmlinux ?? bytes).length,
+    modules: modulesDir,
+    notes: reason ? [`machines start slower, as the kernel stays compressed: ${reason}`] : [],
+  };
+  await Deno.writeFile(`${dir}/${record.file}`, vmlinux ?? bytes);
+  await Deno.writeTextFile(`${dir}/${RECORD}`, JSON.stringify(record, null, 2));
+}
+
+/** Reads what {@linkcode writeKernel} wrote, unless it was removed or changed. */
+async function readRecord(dir: string): Promise<Kernel | undefined> {
+  try {
+    const text = await Deno.readTextFile(`${dir}/${RECORD}`);
+    const { file, bytes, modules, ...rest }: KernelRecord = JSON.parse(text);
+    const path = `${dir}/${file}`;
+    if ((await Deno.stat(path)).size !== bytes) return undefined;
+    return { ...rest, path, modulesDir: modules && `${dir}/${modules}` };
+  } catch {
+    return undefined; // not there, or not ours: made anew by the caller
+  }
+}
+
+async function hostKernel(context: BuildContext, why: NoPackage): Promise<Kernel> {
+  const release = Deno.osRelease();
+  const kernel = `/boot/vmlinuz-${release}`;
+  const modules = `/lib/modules/${release}`;
+  try {
+    (await Deno.open(kernel)).close();
+    await Deno.stat(modules);
+  } catch (cause) {
+    throw new ImageError("Cannot find a kernel for machines", {
+      code: "NO_KERNEL",
+      cause,
+      expected: `one of the packages ${PACKAGES[context.arch].join(", ")}, or the host's own ` +
+        `${kernel} with ${modules}`,
+      actual: `${why.reason}; the host's own cannot be read (${
+        cause instanceof Error ? cause.message : cause
+      })`,
+      next: `${why.next}; or name a kernel in belljar.config.ts`,
+    });
+  }
+  const found = await kernelFromPaths({ kernel, modules }, context);
+  return { ...found, notes: [...found.notes, `uses the host's kernel: ${why.reason}`] };
+}
+
+async function readKernel(path: string): Promise<Uint8Array> {
+  try {
+    return await Deno.readFile(path);
+  } catch (cause) {
+    throw new ImageError(`Cannot read the kernel "${path}"`, {
+      cause,
+      expected: "a bzImage or vmlinux that this user may read",
+      actual: cause instanceof Error ? cause.message : String(cause),
+    });
+  }
+}
+
+async function findModules(kernel: string, release: string): Promise<string | undefined> {
+  if (release === "") return undefined;
+  const folder = kernel.includes("/") ? kernel.slice(0, kernel.lastIndexOf("/")) || "/" : ".";
+  return await firstExisting([
+    `${folder}/lib/modules/${release}`,
+    `${folder}/../lib/modules/${release}`,
+    `${folder}/modules/lib/modules/${release}`,
+    `/lib/modules/${release}`,
+  ]);
+}
+
+async function firstExisting(paths: string[]): Promise<string | undefined> {
+  for (const path of paths) if (await exists(path)) return path;
+  return undefined;
+}
+
+function damaged(dir: string): ImageError {
+  return new ImageError(`Cannot use the kernel in "${dir}": it was removed or changed`, {
+    next: "try again",
+  });
+}

@@ -1,0 +1,7 @@
+/** Images: kernels, initial RAM file systems, disks, and the agent that goes into them. @module */
+export * from "./agent_binary.ts";
+export * from "./boot_files.ts";
+export * from "./build_context.ts";
+export * from "./image.ts";
+export * from "./kernel.ts";
+export * from "./tiny.ts";
