@@ -1,0 +1,103 @@
+/** What `/proc/<pid>/stat` tells. */
+export interface ProcStat {
+  pid: number;
+  /** Name of the program, at most 15 bytes; it may hold any character. */
+  command: string;
+  /** `R`, `S`, `D`, `T`, `Z`, … as proc(5) lists them. */
+  state: string;
+  ppid: number;
+  /** Process group. */
+  pgid: number;
+  sid: number;
+  /** When it was started, in clock ticks since boot: with the pid it names one process for ever. */
+  startTicks: number;
+}
+
+/** Reads the text of `/proc/<pid>/stat`. */
+export function parseProcStat(text: string): ProcStat {
+  // The name is in parentheses and may itself hold blanks and parentheses: the last one ends it.
+  const open = text.indexOf("(");
+  const close = text.lastIndexOf(")");
+  const fields = text.slice(close + 2).trimEnd().split(" ");
+  const number = (index: number) => Number(fields[index]);
+  const stat = {
+    pid: Number(text.slice(0, open - 1)),
+    command: text.slice(open + 1, close),
+    state: fields[0] ?? "",
+    ppid: number(1),
+    pgid: number(2),
+    sid: number(3),
+    startTicks: number(19),
+  };
+  if (open < 0 || close < open || !Number.isSafeInteger(stat.startTicks)) {
+    throw new SyntaxError(`Cannot read process state ${JSON.stringify(text.slice(0, 200))}`);
+  }
+  return stat;
+}
+
+/** Returns what the system knows of a process, `undefined` if there is none. */
+export async function procStat(pid: number): Promise<ProcStat | undefined> {
+  const text = await readProc(`/proc/${pid}/stat`);
+  return text === undefined ? undefined : parseProcStat(text);
+}
+
+/** Returns every process that can be seen. */
+export async function processes(): Promise<ProcStat[]> {
+  const found = await Promise.all((await pids()).map(procStat));
+  return found.filter((stat) => stat !== undefined);
+}
+
+/** Whether a process still runs something: zombies only wait to be reaped. */
+export function isLive(stat: ProcStat): boolean {
+  return stat.state !== "Z" && stat.state !== "X" && stat.state !== "x";
+}
+
+/** Returns the live members of a process group. `kill(-pgid, 0)` cannot tell: it succeeds on zombies. */
+export async function groupMembers(pgid: number): Promise<ProcStat[]> {
+  return (await processes()).filter((stat) => stat.pgid === pgid && isLive(stat));
+}
+
+/** Name of the environment variable that marks what a run started. */
+export const TOKEN_VARIABLE = "BELLJAR_TOKEN";
+
+/**
+ * Returns the live processes, other than the caller, that were started with `value` in the environment variable `name`,
+ * and their descendants.
+ */
+export async function processesWithToken(
+  value: string,
+  name: string = TOKEN_VARIABLE,
+): Promise<ProcStat[]> {
+  const entry = `${name}=${value}`;
+  const found = await Promise.all((await pids()).map(async (pid) => {
+    if (pid === Deno.pid) return undefined;
+    const environ = await readProc(`/proc/${pid}/environ`);
+    if (!environ?.split("\0").includes(entry)) return undefined;
+    const stat = await procStat(pid);
+    return stat && isLive(stat) ? stat : undefined;
+  }));
+  return found.filter((stat) => stat !== undefined);
+}
+
+async function pids(): Promise<number[]> {
+  const found: number[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    const pid = Number(name);
+    if (Number.isInteger(pid)) found.push(pid);
+  }
+  return found;
+}
+
+/** A process may end, or belong to somebody else, at any moment: both count as "nothing to read". */
+async function readProc(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (error instanceof Deno.errors.PermissionDenied) return undefined;
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    if ((error as { code?: string }).code === "ESRCH") return undefined;
+    if (/os error 3\b/.test(String(error))) return undefined;
+    throw error;
+  }
+}
