@@ -56,7 +56,8 @@ export async function decompress(
   }
   try {
     if (compression === "gzip") return await gunzip(bytes);
-    if (compression === "zstd") return await promisify(zstdDecompress)(bytes);
+    // Not the Buffer itself: that compares and prints unlike other bytes.
+    if (compression === "zstd") return new Uint8Array(await promisify(zstdDecompress)(bytes));
     return decodeLz4Legacy(bytes, size ?? lz4Size(bytes));
   } catch (cause) {
     throw new ImageError(`Cannot unpack ${what}: its ${compression} data is damaged`, { cause });

@@ -1,5 +1,5 @@
 import { ImageError } from "../errors.ts";
-import { lockFile } from "../host/file_lock.ts";
+import { lockFile } from "../host/mod.ts";
 
 /** Options for {@linkcode publish}. */
 export interface PublishOptions {

@@ -1,5 +1,5 @@
 import { ImageError } from "../errors.ts";
-import { cacheDir } from "../host/cache_dir.ts";
+import { cacheDir } from "../host/mod.ts";
 
 /** Architectures that images are built for, as Deno names them. */
 export type Arch = "x86_64" | "aarch64";

@@ -1,0 +1,85 @@
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { extractVmlinux, kernelFormat, kernelRelease } from "../../src/image/vmlinux.ts";
+import { compileC, filter } from "./_objects.ts";
+
+const PVH_NOTE = `
+__asm__(".pushsection .note.Xen, \\"a\\", @note\\n"
+	".long 4, 8, 18\\n"
+	".asciz \\"Xen\\"\\n"
+	".quad 0x1000000\\n"
+	".popsection");
+`;
+const PROGRAM = "void _start(void) { for (;;); }\n";
+const LINK = ["-static", "-nostdlib", "-Wl,--build-id=none"];
+
+/** A file with a bzImage's header around a payload. */
+function bzImage(payload: Uint8Array, release = "6.1.0-test (a@b) #1"): Uint8Array {
+  const setup = new Uint8Array(2 * 512);
+  const view = new DataView(setup.buffer);
+  setup[0x1f1] = 1;
+  setup.set(new TextEncoder().encode("HdrS"), 0x202);
+  view.setUint16(0x20e, 0x100, true);
+  view.setUint32(0x248, 16, true);
+  view.setUint32(0x24c, payload.length, true);
+  setup.set(new TextEncoder().encode(`${release}\0`), 0x300);
+  return new Uint8Array([...setup, ...new Uint8Array(16), ...payload, 1, 2, 3]);
+}
+
+/** Appends the size of what was packed, as the kernel's build does for all but gzip. */
+function withSize(packed: Uint8Array, size: number): Uint8Array {
+  const result = new Uint8Array(packed.length + 4);
+  result.set(packed);
+  new DataView(result.buffer).setUint32(packed.length, size, true);
+  return result;
+}
+
+Deno.test("extractVmlinux() unpacks each compression that kernels use", async (t) => {
+  const vmlinux = await compileC(PVH_NOTE + PROGRAM, LINK);
+  const rows: [string, string[], boolean][] = [
+    ["gzip", ["gzip", "-c"], false],
+    ["xz", ["xz", "-c", "--check=crc32"], true],
+    ["zstd", ["zstd", "-q", "-c"], true],
+    ["lzma", ["xz", "-c", "--format=lzma"], true],
+    ["lz4", ["lz4", "-l", "-c", "-"], true],
+  ];
+  for (const [name, [program, ...args], sized] of rows) {
+    await t.step(name, async () => {
+      const packed = await filter(program!, args, vmlinux);
+      const payload = sized ? withSize(packed, vmlinux.length) : packed;
+      const result = await extractVmlinux(bzImage(payload));
+      assertEquals(result.reason, undefined);
+      assertEquals(result.vmlinux, vmlinux);
+    });
+  }
+});
+
+Deno.test("extractVmlinux() says why a kernel stays as it is", async (t) => {
+  const plain = await compileC(PROGRAM, LINK);
+  const rows: [string, Uint8Array, string][] = [
+    ["no bzImage", new Uint8Array(2000), "no bzImage"],
+    ["no PVH note", bzImage(await filter("gzip", ["-c"], plain)), "no PVH entry"],
+    ["no ELF file", bzImage(await filter("gzip", ["-c"], new Uint8Array(100))), "no PVH entry"],
+    ["damaged", bzImage(new Uint8Array([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 9, 9])), "is damaged"],
+    ["unknown", bzImage(new Uint8Array(64)), "unknown compression"],
+    ["cut off", bzImage(new Uint8Array(64)).subarray(0, 1050), "outside the file"],
+    ["huge", bzImage(withSize(new Uint8Array([2, 0x21, 0x4c, 0x18]), 0xf000_0000)), "claims"],
+  ];
+  for (const [name, bytes, reason] of rows) {
+    await t.step(name, async () => {
+      const result = await extractVmlinux(bytes);
+      assertEquals(result.vmlinux, undefined);
+      assertStringIncludes(result.reason ?? "", reason);
+    });
+  }
+});
+
+Deno.test("kernelRelease() reads the version from a bzImage's header", () => {
+  assertEquals(kernelRelease(bzImage(new Uint8Array(64))), "6.1.0-test");
+  assertEquals(kernelRelease(new Uint8Array(4096)), undefined);
+});
+
+Deno.test("kernelFormat() tells ELF files and bzImages from others", () => {
+  assertEquals(kernelFormat(bzImage(new Uint8Array(64))), "bzImage");
+  assertEquals(kernelFormat(new Uint8Array([0x7f, 0x45, 0x4c, 0x46])), "vmlinux");
+  assertEquals(kernelFormat(new Uint8Array(4096)), "other");
+});
