@@ -42,7 +42,7 @@ function fieldRow(key: string, field: Field<unknown>): string {
 
 function defineNumbers(prefix: string, values: Record<string, number>): string[] {
   return Object.entries(values).map(([name, value]) =>
-    `#define ${prefix}${upperSnake(name).replace(/^([A-Z]+(?:_[A-Z]+)*)$/, "$1")} ${value}`
+    `#define ${prefix}${upperSnake(name)} ${value}`
   );
 }
 
@@ -81,6 +81,9 @@ export function wireHeader(): string {
     "",
     ...Object.keys(EVENTS).map((name) => `#define EV_${upperSnake(name)} "${name}"`),
     "",
+    "#endif",
+    "",
+    "/* Outside of the guard: only wire.c, which knows the types, wants these. */",
     "#ifdef WIRE_TABLES",
     ...ops.flatMap(([name, { request }]) => {
       const entries = Object.entries(request);
@@ -97,8 +100,6 @@ export function wireHeader(): string {
       return `\t{ "${name}", ${count === 0 ? "NULL" : `fields_of_${name}`}, ${count} },`;
     }),
     "};",
-    "#endif",
-    "",
     "#endif",
     "",
   ];

@@ -1,6 +1,8 @@
+// deno-lint-ignore-file no-console -- it reads what a command prints
 /** What `@cliffy/command` and its stand-in must both do. */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Command, EnumType, ValidationError } from "@cliffy/command";
+import { CompletionsCommand } from "@cliffy/command/completions";
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends (<T>() => T extends B ? 1 : 2) ? true
   : false;
@@ -159,3 +161,39 @@ Deno.test("Command shows every option and command in its help", () => {
     assertStringIncludes(run, part);
   }
 });
+
+Deno.test("CompletionsCommand prints a script that its shell accepts", async (t) => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    await t.step(shell, async () => {
+      const script = await printed(() =>
+        makeTree([]).command("completions", new CompletionsCommand()).parse(["completions", shell])
+      );
+      assertStringIncludes(script, "belljar");
+    });
+  }
+  await t.step("bash parses it", async () => {
+    const script = await printed(() =>
+      makeTree([]).command("completions", new CompletionsCommand()).parse(["completions", "bash"])
+    );
+    const bash = new Deno.Command("bash", { args: ["-n"], stdin: "piped", stderr: "piped" })
+      .spawn();
+    const writer = bash.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(script));
+    await writer.close();
+    const { success, stderr } = await bash.output();
+    assertEquals([success, new TextDecoder().decode(stderr)], [true, ""]);
+  });
+});
+
+/** What `fn` prints by `console.log`. */
+async function printed(fn: () => Promise<unknown>): Promise<string> {
+  const { log } = console;
+  const lines: string[] = [];
+  console.log = (line: string) => lines.push(line);
+  try {
+    await fn();
+  } finally {
+    console.log = log;
+  }
+  return lines.join("\n");
+}
