@@ -66,7 +66,8 @@ deno_home() {
 find_deno() {
   local path
   if [ -n "${BELLJAR_DENO:-}" ]; then
-    path=$(command -v "$BELLJAR_DENO") && [ -n "$(deno_version "$path")" ] ||
+    path=$(command -v "$BELLJAR_DENO" || true)
+    [ -n "$path" ] && [ -n "$(deno_version "$path")" ] ||
       die "BELLJAR_DENO is \"$BELLJAR_DENO\": that cannot be run as Deno"
     printf '%s\n' "$path"
     return
