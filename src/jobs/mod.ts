@@ -1,0 +1,36 @@
+/** Jobs: processes of guests and of this host, tasks, their output and their results. @module */
+export type { OutputBytes, OutputChunk } from "./output_buffer.ts";
+export * from "./errors.ts";
+export { commandArgv, commandText, type GuestJobSpec, startGuestJob } from "./guest_driver.ts";
+export {
+  type AdoptedProcess,
+  createJobTable,
+  jobOf,
+  type JobOptions,
+  jobs,
+  type JobTable,
+  type JobTableOptions,
+  type ShutdownReport,
+} from "./job_table.ts";
+export type {
+  JobFilter,
+  JobListener,
+  JobView,
+  ViewWaitOptions,
+  WaitAllResult,
+} from "./job_view.ts";
+export { type LogMatch, LogWaitError, type LogWaitOptions } from "./log_match.ts";
+export {
+  DEFAULT_BUFFER_SIZE,
+  DEFAULT_HEAD_BYTES,
+  OutputBuffer,
+  type OutputBufferOptions,
+  type OutputLinesOptions,
+  type OutputStreamOptions,
+} from "./output_buffer.ts";
+export { setOutputRoot } from "./output_root.ts";
+export { pruneOrphanedOutput, type PruneReport } from "./prune.ts";
+export { outcome, Result, statusOf } from "./result.ts";
+export { type JobIo, type TaskResult } from "./task_job.ts";
+export * from "./types.ts";
+export * from "./wait_until.ts";
