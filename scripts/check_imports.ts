@@ -67,7 +67,7 @@ function isPrivate(path: string): boolean {
 
 /** Whether `file` may look at `target`, a file with an underscore. */
 function isInside(file: string, target: string): boolean {
-  if (folderOf(file) === folderOf(target)) return true;
+  if (file.startsWith(`${folderOf(target)}/`)) return true;
   return file.startsWith("tests/") && target.startsWith("src/") &&
     folderOf(target).startsWith(`src/${roomOf(file)}`);
 }

@@ -10,7 +10,8 @@ Deno.test("checkImports() accepts imports that point down", () => {
   const found = offencesOf({
     "src/cli/run.ts": 'import { run } from "../runner/mod.ts";',
     "src/runner/mod.ts": 'export * from "./run.ts";\nimport type { Vm } from "../lab/mod.ts";',
-    "src/vmm/qemu/argv.ts": 'import { x } from "./_x.ts";\nimport "../../errors.ts";',
+    "src/vmm/qemu/argv.ts":
+      'import { x } from "./_x.ts";\nimport "../../errors.ts";\nimport "../_y.ts";',
     "src/mod.ts": 'export { test } from "./dsl/mod.ts";',
     "tests/vmm/_x_test.ts": 'import { x } from "../../src/vmm/qemu/_x.ts";',
     "src/dsl/mod.ts": '/** import { test } from "../cli/mod.ts"; */\n// import "../runner/mod.ts";',
@@ -56,10 +57,12 @@ Deno.test("checkImports() keeps files with an underscore to their folder", () =>
   assertEquals(
     offencesOf({
       "src/vmm/a.ts": '\nimport { f } from "../wire/_frame.ts";',
+      "src/wire/b.ts": 'import "./sub/_deep.ts";',
       "tests/vmm/a_test.ts": 'import { f } from "../../src/wire/_frame.ts";',
     }),
     [
       `src/vmm/a.ts:2 ${text("src/wire/_frame.ts")}`,
+      'src/wire/b.ts:1 "src/wire/sub/_deep.ts" is private to "src/wire/sub": import its mod.ts instead',
       `tests/vmm/a_test.ts:1 ${text("src/wire/_frame.ts")}`,
     ],
   );
