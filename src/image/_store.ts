@@ -105,7 +105,7 @@ export async function makeDir(path: string): Promise<void> {
     throw new ImageError(`Cannot make the cache folder "${path}"`, {
       cause,
       actual: cause instanceof Error ? cause.message : String(cause),
-      next: "set XDG_CACHE_HOME to a folder that can be written",
+      next: "set BELLJAR_CACHE_DIR to a folder that can be written",
     });
   }
 }

@@ -1,4 +1,5 @@
 import { ImageError } from "../errors.ts";
+import { currentRun, TOKEN_VARIABLE } from "../host/mod.ts";
 
 /** Options for {@linkcode runTool}. */
 export interface ToolOptions {
@@ -41,7 +42,7 @@ export async function runTool(
 ): Promise<ToolOutput> {
   const { cwd, env, stdin, signal, timeoutMs = 600_000, install } = options;
   signal?.throwIfAborted();
-  const child = spawn(program, args, { cwd, env, stdin }, install);
+  const child = spawn(program, args, { cwd, env: { ...await runEnv(), ...env }, stdin }, install);
   const stop = Promise.withResolvers<never>();
   stop.promise.catch(() => {}); // raced below; may also settle when nobody looks any more
   const onAbort = () => stop.reject(signal!.reason);
@@ -98,6 +99,12 @@ export async function findProgram(name: string): Promise<string | undefined> {
     if (info?.isFile && ((info.mode ?? 0) & 0o111) !== 0) return path;
   }
   return undefined;
+}
+
+/** Marks what is started as part of this process' run, if there is one, so that nothing outlives it. */
+async function runEnv(): Promise<Record<string, string>> {
+  const run = await currentRun().catch(() => undefined); // building an image needs no run
+  return run ? { [TOKEN_VARIABLE]: run.token } : {};
 }
 
 function spawn(

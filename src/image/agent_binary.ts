@@ -29,7 +29,7 @@ const TRIPLETS: Record<Arch, string> = {
 const BINARY = "belljar-agent";
 
 /**
- * Returns the path of the agent's executable. In this order: what `BELLJAR_AGENT` names, the one
+ * Returns the path of the agent's executable. In this order: what `agent` or `BELLJAR_AGENT` names, the one
  * inside a compiled `belljar`, the one in the cache that was built from the same sources, a build
  * from source, the one of a `belljar` on PATH.
  *
@@ -37,7 +37,7 @@ const BINARY = "belljar-agent";
  */
 export async function agentBinary(options: AgentBinaryOptions = {}): Promise<string> {
   const { sanitize = false } = options;
-  const named = Deno.env.get("BELLJAR_AGENT");
+  const named = options.agent || Deno.env.get("BELLJAR_AGENT");
   if (named && !sanitize && options.sources === undefined) return await checkNamed(named);
   const context = await buildContext(options);
   if (Deno.build.standalone && !sanitize) return await unpackEmbedded(context);
@@ -54,9 +54,9 @@ async function checkNamed(path: string): Promise<string> {
   if (!(info instanceof Error) && info.isFile && ((info.mode ?? 0) & 0o111) !== 0) return path;
   throw new BelljarError(`Cannot use the agent "${path}"`, {
     code: "NO_AGENT",
-    expected: "BELLJAR_AGENT to name an executable file",
+    expected: "BELLJAR_AGENT, or the option `agent`, to name an executable file",
     actual: info instanceof Error ? info.message : "it is no executable file",
-    next: "correct BELLJAR_AGENT, or unset it",
+    next: "correct that, or leave it out",
   });
 }
 

@@ -17,6 +17,8 @@ export interface BuildOptions {
   arch?: Arch;
   /** Folder for images and what they are made of; the user's cache by default. */
   cacheDir?: string;
+  /** Executable to use as the agent; see {@linkcode agentBinary} for where it comes from by default. */
+  agent?: string;
   /** Signal that ends the build; what it had begun is removed. */
   signal?: AbortSignal;
   /** Called when a step begins that may take a while. */
@@ -35,11 +37,11 @@ export interface BuildContext extends BuildOptions {
  * @throws {ImageError} If machines of the host's architecture are not supported.
  */
 export async function buildContext(options: BuildOptions = {}): Promise<BuildContext> {
-  const { arch = Deno.build.arch, signal, onProgress } = options;
+  const { arch = Deno.build.arch, agent, signal, onProgress } = options;
   if (arch !== "x86_64" && arch !== "aarch64") {
     throw new ImageError(`Cannot build images for the architecture "${arch}"`, {
       expected: "x86_64 or aarch64",
     });
   }
-  return { arch, signal, onProgress, cacheDir: options.cacheDir ?? await cacheDir() };
+  return { arch, agent, signal, onProgress, cacheDir: options.cacheDir ?? await cacheDir() };
 }

@@ -1,3 +1,4 @@
+import type { ImageLayout } from "./_layout.ts";
 import type { Arch } from "./build_context.ts";
 
 /** What an image is made of. */
@@ -29,4 +30,6 @@ export interface Image {
   agentIsInit: boolean;
   /** What a user may want to know, such as why the kernel is not uncompressed. */
   notes: string[];
+  /** What an archive that is appended has to respect; see {@linkcode bootFilesCpio}. */
+  layout?: ImageLayout;
 }

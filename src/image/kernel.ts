@@ -7,7 +7,7 @@ import {
 } from "./_debian_package.ts";
 import { exists, publish, removeTree, sha256, writeFileAtomic } from "./_store.ts";
 import type { Arch, BuildContext } from "./build_context.ts";
-import { extractVmlinux, kernelFormat, kernelRelease } from "./vmlinux.ts";
+import { extractVmlinux, hasPvhEntry, kernelFormat, kernelRelease } from "./vmlinux.ts";
 
 /** A kernel that machines can be started with. */
 export interface Kernel {
@@ -96,13 +96,20 @@ export async function kernelFromPaths(paths: KernelPaths, context: BuildContext)
   const release = kernelRelease(bytes) ?? "";
   const modulesDir = paths.modules ?? await findModules(paths.kernel, release);
   const base = { release, modulesDir, origin: paths.kernel, digest };
-  if (kernelFormat(bytes) !== "bzImage") return { ...base, path: paths.kernel, notes: [] };
+  if (kernelFormat(bytes) !== "bzImage") {
+    checkBootable(paths.kernel, bytes, context.arch);
+    return { ...base, path: paths.kernel, notes: [] };
+  }
 
   const dir = `${context.cacheDir}/kernels/${digest.slice(0, 16)}`;
-  await publish(dir, (tmp) => writeKernel(tmp, bytes, { ...base, notes: [] }, context), {
-    signal: context.signal,
-    isWhole: async (dir) => await readRecord(dir) !== undefined,
-  });
+  await publish(
+    dir,
+    (tmp) => writeKernel(tmp, bytes, { release, origin: digest, digest, notes: [] }, context),
+    {
+      signal: context.signal,
+      isWhole: async (dir) => await readRecord(dir) !== undefined,
+    },
+  );
   const unpacked = await readRecord(dir);
   if (!unpacked) throw damaged(dir);
   // One content may lie at several paths: the cache's record tells only what all have in common.
@@ -233,6 +240,19 @@ async function readKernel(path: string): Promise<Uint8Array> {
       actual: cause instanceof Error ? cause.message : String(cause),
     });
   }
+}
+
+/** Refuses files that QEMU would only fail to start in silence. */
+function checkBootable(path: string, bytes: Uint8Array, arch: Arch): void {
+  // Other architectures start an Image, compressed or not, which has no shape of its own.
+  if (arch !== "x86_64") return;
+  const format = kernelFormat(bytes);
+  if (format === "vmlinux" && hasPvhEntry(bytes)) return;
+  throw new ImageError(`Cannot start the kernel "${path}"`, {
+    expected: "a bzImage, or a vmlinux with a PVH entry (CONFIG_PVH=y)",
+    actual: format === "vmlinux" ? "an ELF file without one" : "neither of them",
+    next: "give the kernel's arch/x86/boot/bzImage",
+  });
 }
 
 async function findModules(kernel: string, release: string): Promise<string | undefined> {

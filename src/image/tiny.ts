@@ -2,15 +2,22 @@ import { agentBinary } from "./agent_binary.ts";
 import { baseEntries, parentDirectories } from "./_base_files.ts";
 import { busyboxApplets, findBusybox } from "./_busybox.ts";
 import { cpioChunks, type CpioEntry } from "./_cpio.ts";
-import { type BuiltImage, linkFile, storedImage } from "./_image_store.ts";
+import { linkFile, storedImage } from "./_image_store.ts";
+import { layoutOf } from "./_layout.ts";
 import { BOOT_MODULES, EXTRA_MODULES, moduleEntries } from "./_module_files.ts";
 import { sha256 } from "./_store.ts";
 import { buildContext, type BuildOptions } from "./build_context.ts";
 import type { Image } from "./image.ts";
-import { distributionKernel, type Kernel, kernelFromPaths, type KernelPaths } from "./kernel.ts";
+import { distributionKernel, kernelFromPaths, type KernelPaths } from "./kernel.ts";
 
 /** Options for {@linkcode tinyImage}. */
 export interface TinyOptions extends BuildOptions {
+  /**
+   * Name of an image that is made of this one.
+   *
+   * @default {"tiny"}
+   */
+  name?: string;
   /** Kernel to use instead of the distribution's. */
   kernel?: KernelPaths;
   /** Modules to load at boot besides those that a machine needs. */
@@ -19,8 +26,6 @@ export interface TinyOptions extends BuildOptions {
   cmdline?: string;
   /** Look for a newer kernel package than the one in the cache. */
   refresh?: boolean;
-  /** Executable for process 1 instead of belljar's agent. */
-  agent?: string;
 }
 
 /** Changes whenever the same inputs give another image. */
@@ -35,8 +40,8 @@ const VERSION = 1;
  */
 export async function tinyImage(options: TinyOptions = {}): Promise<Image> {
   const context = await buildContext(options);
-  const { modules = [], cmdline = "" } = options;
-  const agent = await Deno.readFile(options.agent ?? await agentBinary(context));
+  const { name = "tiny", modules = [], cmdline = "" } = options;
+  const agent = await Deno.readFile(await agentBinary(context));
   const busybox = await findBusybox(context);
   const kernel = options.kernel
     ? await kernelFromPaths(options.kernel, context)
@@ -50,33 +55,31 @@ export async function tinyImage(options: TinyOptions = {}): Promise<Image> {
     modules: [BOOT_MODULES, EXTRA_MODULES, modules],
     cmdline,
   };
-  return await storedImage("tiny", inputs, async (dir) => {
-    context.onProgress?.("building the image tiny");
+  return await storedImage(name, inputs, async (dir) => {
+    context.onProgress?.(`building the image ${name}`);
     const found = await moduleEntries(kernel, { load: modules, signal: context.signal });
     const applets = await busyboxApplets(busybox, { signal: context.signal });
-    const initrd = cpioChunks([
+    const entries: CpioEntry[] = [
       ...baseEntries(),
       { type: "file", path: "/init", content: agent, mode: 0o755 },
       { type: "file", path: "/bin/busybox", content: busybox.bytes, mode: 0o755 },
       ...appletEntries(applets),
       ...found.entries,
-    ]);
-    await Deno.writeFile(`${dir}/initrd.cpio`, ReadableStream.from(initrd));
+    ];
+    const initrd = ReadableStream.from(cpioChunks(entries));
+    await Deno.writeFile(`${dir}/initrd.cpio`, initrd);
     await linkFile(kernel.path, `${dir}/kernel`);
-    return tinyRecord(kernel, cmdline, [...kernel.notes, ...found.notes]);
+    return {
+      kind: "initrd",
+      kernel: "kernel",
+      kernelRelease: kernel.release,
+      initrds: ["initrd.cpio"],
+      cmdline,
+      agentIsInit: true,
+      notes: [...kernel.notes, ...found.notes],
+      layout: layoutOf(entries),
+    };
   }, context);
-}
-
-function tinyRecord(kernel: Kernel, cmdline: string, notes: string[]): BuiltImage {
-  return {
-    kind: "initrd",
-    kernel: "kernel",
-    kernelRelease: kernel.release,
-    initrds: ["initrd.cpio"],
-    cmdline,
-    agentIsInit: true,
-    notes,
-  };
 }
 
 function appletEntries(applets: string[]): CpioEntry[] {

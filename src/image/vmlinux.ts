@@ -82,7 +82,8 @@ function kernelPayload(bzImage: Uint8Array): Uint8Array | undefined {
   return bzImage.subarray(start, start + length);
 }
 
-function hasPvhEntry(bytes: Uint8Array): boolean {
+/** Tells whether bytes are an ELF kernel that QEMU can start directly. */
+export function hasPvhEntry(bytes: Uint8Array): boolean {
   try {
     return new Elf(bytes).hasPvhEntry;
   } catch {

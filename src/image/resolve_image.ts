@@ -1,0 +1,123 @@
+import { ImageError } from "../errors.ts";
+import { closest } from "../values/mod.ts";
+import { type BuildContext, buildContext, type BuildOptions } from "./build_context.ts";
+import { runBuildHook } from "./build_hook.ts";
+import {
+  BUILT_IN_IMAGES,
+  checkImageDefinition,
+  type ImageDefinition,
+  type ImageDefinitions,
+} from "./definition.ts";
+import { diskImage } from "./disk_image.ts";
+import type { Image } from "./image.ts";
+import { initrdImage } from "./initrd_image.ts";
+import type { KernelPaths } from "./kernel.ts";
+import { rootfsImage } from "./rootfs_image.ts";
+import { tinyImage } from "./tiny.ts";
+
+/** Options for {@linkcode resolveImage}. */
+export interface ResolveImageOptions extends BuildOptions {
+  /** Definitions of the configuration, by name. */
+  images?: ImageDefinitions;
+  /**
+   * Folder that relative paths in definitions start at.
+   *
+   * @default the current folder
+   */
+  root?: string;
+  /** Kernel to use instead of the image's own. */
+  kernel?: KernelPaths;
+  /** Look for a newer kernel package than the one in the cache. */
+  refresh?: boolean;
+}
+
+/**
+ * Turns the name of an image, or a definition, into files that can be started, building what is
+ * missing in the cache.
+ *
+ * @throws {TypeError} If a definition is wrong in shape.
+ * @throws {ImageError} If there is no image of that name, or one of its parts is missing.
+ * @throws {unknown} The reason of `signal`, if that aborts first.
+ */
+export async function resolveImage(
+  image: string | ImageDefinition,
+  options: ResolveImageOptions = {},
+): Promise<Image> {
+  const { images = {}, root = Deno.cwd(), kernel, refresh } = options;
+  const name = typeof image === "string" ? image : "custom";
+  if (image === "tiny") return await tinyImage({ ...options, kernel, refresh });
+  const definition = typeof image === "string" ? findDefinition(image, images) : image;
+  checkImageDefinition(name, definition);
+  const context = await buildContext(options);
+  if (definition.build) await runBuildHook(name, definition.build, root, context);
+  const full = await withFullPaths(name, definition, root);
+  const chosen = kernel ? { ...full, kernel: kernel.kernel, modulesDir: kernel.modules } : full;
+  return await buildKind(name, chosen, context, refresh);
+}
+
+function buildKind(
+  name: string,
+  definition: ImageDefinition,
+  context: BuildContext,
+  refresh: boolean | undefined,
+): Promise<Image> {
+  if ("rootfs" in definition) return rootfsImage(name, definition, context, { refresh });
+  if ("disk" in definition) return diskImage(name, definition, context);
+  if ("initrd" in definition) return initrdImage(name, definition, context, { refresh });
+  const { kernel, modulesDir, modules, cmdline } = definition;
+  return tinyImage({
+    ...context,
+    name,
+    kernel: kernel ? { kernel, modules: modulesDir } : undefined,
+    modules,
+    cmdline,
+    refresh,
+  });
+}
+
+function findDefinition(name: string, images: ImageDefinitions): ImageDefinition {
+  const found = Object.hasOwn(images, name) ? images[name] : undefined;
+  if (found) return found;
+  const names = [...BUILT_IN_IMAGES, ...Object.keys(images)];
+  const near = closest(name, names);
+  throw new ImageError(`Cannot find the image "${name}"`, {
+    code: "NO_IMAGE",
+    expected: `one of ${names.map((known) => JSON.stringify(known)).join(", ")}`,
+    next: near
+      ? `write "${near}", if that was meant`
+      : "define it under `images` in belljar.config.ts",
+  });
+}
+
+/** Makes paths absolute and reads the file with kernel arguments. */
+async function withFullPaths(
+  name: string,
+  definition: ImageDefinition,
+  root: string,
+): Promise<ImageDefinition> {
+  const full = (path: string) => path.startsWith("/") ? path : `${root}/${path}`;
+  const result: Record<string, unknown> = { ...definition };
+  for (const key of ["kernel", "modulesDir", "rootfs", "disk"]) {
+    if (typeof result[key] === "string") result[key] = full(result[key]);
+  }
+  if ("initrd" in definition && definition.initrd !== undefined) {
+    result.initrd = [definition.initrd].flat().map(full);
+  }
+  if (definition.cmdlineFile !== undefined) {
+    result.cmdline = await readCmdline(name, full(definition.cmdlineFile));
+  }
+  return result as unknown as ImageDefinition;
+}
+
+async function readCmdline(name: string, path: string): Promise<string> {
+  try {
+    const lines = (await Deno.readTextFile(path)).split("\n").map((line) => line.trim());
+    return lines.filter((line) => line !== "" && !line.startsWith("#")).join(" ");
+  } catch (cause) {
+    throw new ImageError(`Cannot read the kernel arguments of the image "${name}"`, {
+      cause,
+      expected: `"${path}" to be a text file`,
+      actual: cause instanceof Error ? cause.message : String(cause),
+    });
+  }
+}
