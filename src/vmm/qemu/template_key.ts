@@ -1,0 +1,52 @@
+import { PROTOCOL_VERSION, VERSION } from "../../wire/mod.ts";
+import { sha256Hex } from "../_hash.ts";
+import type { Accelerator, MachineSpec } from "../types.ts";
+import { qemuArgs } from "./argv.ts";
+import type { QemuBinary } from "./binary.ts";
+import { kernelCmdline } from "./kernel_cmdline.ts";
+
+/** Everything that a template depends on. */
+export interface TemplateInputs {
+  spec: Pick<MachineSpec, "image" | "memoryBytes" | "cpus" | "cmdline" | "cmdlineAppend">;
+  qemu: QemuBinary;
+  accel: Accelerator;
+  /** What {@linkcode hostCpu} returns. */
+  cpu: string;
+}
+
+/** Name of the template that fits: another one for anything that could make its state unusable or different. */
+export async function templateKey({ spec, qemu, accel, cpu }: TemplateInputs): Promise<string> {
+  const { image, memoryBytes, cpus } = spec;
+  const cmdline = kernelCmdline({
+    image: image.cmdline,
+    instead: spec.cmdline,
+    append: spec.cmdlineAppend,
+  });
+  const args = qemuArgs({
+    name: "template",
+    accel,
+    memoryBytes,
+    cpus,
+    ram: { kind: "template", path: "ram" },
+    kernel: image.kernel === undefined ? undefined : "kernel",
+    initrd: image.initrds.length === 0 ? undefined : "initrd",
+    cmdline,
+    sockets: { qmp: "q", control: "c", console: "t" },
+    consoleLog: "console",
+    disks: image.disk
+      ? [{ id: "root", path: "root", format: image.disk.format, readonly: false }]
+      : [],
+    nics: [],
+    firmwareFiles: [],
+    incoming: false,
+  });
+  const parts = [VERSION, PROTOCOL_VERSION, qemu.version, args, image.digest, cpu];
+  return (await sha256Hex(JSON.stringify(parts))).slice(0, 32);
+}
+
+/** What a state depends on of the host's processor: its model and what it can do. */
+export async function hostCpu(): Promise<string> {
+  const text = await Deno.readTextFile("/proc/cpuinfo");
+  const field = (name: string) => new RegExp(`^${name}\\s*: (.*)$`, "m").exec(text)?.[1] ?? "";
+  return [field("vendor_id"), field("model name"), field("flags")].join("\n");
+}

@@ -1,0 +1,294 @@
+import { BelljarError, BootError, HostError } from "../../errors.ts";
+import { cacheDir, type Run } from "../../host/mod.ts";
+import { emitEvent, timeScale, uncharged } from "../../scope/mod.ts";
+import { hostRun } from "../host_run.ts";
+import { drawSecret } from "../identity.ts";
+import type { Accelerator, Machine, MachineSpec, SavedState, Vmm } from "../types.ts";
+import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts";
+import { HOTPLUG_PORTS } from "./argv.ts";
+import { findQemu } from "./binary.ts";
+import { writeBootMedia } from "./boot_files.ts";
+import { buildTemplate, hasDevices, startClone } from "./clone.ts";
+import { makeOverlay, prepareDisk } from "./disks.ts";
+import { kernelCmdline } from "./kernel_cmdline.ts";
+import type { QemuMachine } from "./machine.ts";
+import { type StartContext, startMachine } from "./start.ts";
+import { QemuSavedState, saveMachine } from "./saved_state.ts";
+import { readEntry, type StateEntry } from "./state_entry.ts";
+import { hostCpu, templateKey } from "./template_key.ts";
+import { TemplateStore } from "./template_store.ts";
+
+/** Options for {@linkcode QemuVmm}. */
+export interface QemuVmmOptions {
+  /** @default {"auto"} */
+  accel?: "auto" | Accelerator;
+  /** Path of QEMU; found on PATH by default. */
+  qemu?: string;
+  /** @default {"/dev/kvm"} */
+  kvmDevice?: string;
+  /** Folder in place of the cache, for verdicts and templates. */
+  cache?: string;
+  /** The run that machines belong to; that of this process by default. */
+  run?: () => Promise<Run>;
+  /** Bytes on disk that templates may take. @default {4 GiB} */
+  templateCapBytes?: number;
+}
+
+const AGENT_MS = 20_000;
+const TEMPLATE_CAP = 4 * 1024 ** 3;
+
+/** Starts machines under QEMU: as clones of templates where that is possible. */
+export class QemuVmm implements Vmm {
+  readonly name = "qemu";
+  readonly #options: QemuVmmOptions;
+  #store: TemplateStore | undefined;
+  #chooser: Promise<AcceleratorChooser> | undefined;
+
+  constructor(options: QemuVmmOptions = {}) {
+    this.#options = options;
+  }
+
+  async launch(spec: MachineSpec): Promise<Machine> {
+    const started = performance.now();
+    const machine = await this.#withAccelerator(async (context, limitMs) => {
+      const why = cloneObstacle(spec);
+      return why === undefined
+        ? await this.#clone(context, spec, limitMs)
+        : await this.#boot(context, spec, limitMs, why);
+    }, spec.expect === "no-agent");
+    machine.info.timings.totalMs = performance.now() - started;
+    return machine;
+  }
+
+  async restore(state: SavedState, spec: MachineSpec): Promise<Machine> {
+    const started = performance.now();
+    if (!(state instanceof QemuSavedState)) {
+      throw new TypeError("Cannot restore this state: it was not saved by QEMU");
+    }
+    const entry = await state.entry();
+    const snapshots = await this.#snapshots();
+    const machine = await this.#withAccelerator((context, limitMs) => {
+      const agentTimeoutMs = agentLimit(spec, limitMs);
+      return startClone(context, spec, { entry, agentTimeoutMs, snapshots });
+    }, false);
+    machine.info.timings.totalMs = performance.now() - started;
+    return machine;
+  }
+
+  /** Takes up a state that was moved to a folder of its own, by this process or another. */
+  async openState(path: string): Promise<SavedState> {
+    const entry = await readEntry(path);
+    if (entry && !("damage" in entry)) {
+      return new QemuSavedState(path, () => Promise.resolve(entry));
+    }
+    throw new HostError(`Cannot use the state at "${path}"`, {
+      code: "STATE_DAMAGED",
+      actual: entry?.damage ?? "there is none",
+      next: "make it anew",
+    });
+  }
+
+  /** The accelerator that machines get, and why. */
+  async accelerator(
+    options: { fresh?: boolean; signal?: AbortSignal } = {},
+  ): Promise<AccelDecision> {
+    return await (await this.#accelerators()).decide(this.#options.accel, options);
+  }
+
+  /**
+   * Runs `start` with the accelerator that was decided on. One that is not proven yet has to bring a machine up in time;
+   * else `start` is done again with the other.
+   */
+  async #withAccelerator<T>(
+    start: (context: StartContext, limitMs: number | undefined) => Promise<T>,
+    unprovable: boolean,
+  ): Promise<T> {
+    const run = await (this.#options.run ?? hostRun)();
+    const qemu = await findQemu({ path: this.#options.qemu });
+    const chooser = await this.#accelerators();
+    let accel = await chooser.decide(this.#options.accel);
+    if (!accel.proven && unprovable) {
+      accel = {
+        accel: "tcg",
+        why: "no machine with an agent has shown that KVM works",
+        proven: true,
+      };
+    }
+    if (accel.proven) return await start({ run, qemu, accel }, undefined);
+    try {
+      const result = await uncharged(() => start({ run, qemu, accel }, FIRST_KVM_MS));
+      await chooser.confirm();
+      return result;
+    } catch (error) {
+      const isAccelerator = error instanceof BootError ||
+        (error instanceof HostError && error.code === "KVM_REFUSED");
+      if (!isAccelerator) throw error;
+      accel = await chooser.refute(error.summary);
+      emitEvent("warning", { message: accel.why });
+      return await start({ run, qemu, accel }, undefined);
+    }
+  }
+
+  async #boot(
+    context: StartContext,
+    spec: MachineSpec,
+    limitMs: number | undefined,
+    why: string,
+  ): Promise<QemuMachine> {
+    const { image, signal } = spec;
+    const auth = drawSecret();
+    const agentTimeoutMs = agentLimit(spec, limitMs);
+    const snapshots = await this.#snapshots();
+    let initrd: string | undefined;
+    await using failed = new AsyncDisposableStack();
+    const machine = failed.use(
+      await startMachine(context, spec, {
+        plan: async (dir) => {
+          const media = await writeBootMedia(dir, image, auth.secret, spec.files);
+          const disks = await Promise.all((spec.disks ?? []).map((disk) => prepareDisk(dir, disk)));
+          if (image.disk) {
+            const path = await makeOverlay(dir, "root", image.disk);
+            disks.unshift({ id: "root", path, format: "qcow2", readonly: false });
+          }
+          initrd = media.initrd;
+          return {
+            memoryBytes: spec.memoryBytes,
+            cpus: spec.cpus,
+            ram: { kind: "private" },
+            kernel: image.kernel,
+            initrd: media.initrd,
+            cmdline: image.kernel === undefined ? undefined : cmdlineOf(spec),
+            disks,
+            nics: spec.nics ?? [],
+            firmwareFiles: media.firmwareFiles,
+            incoming: false,
+          };
+        },
+        how: "boot",
+        howWhy: why,
+        bootSecret: auth.secret,
+        agentTimeoutMs,
+        // Elsewhere they are in the initial RAM file system.
+        files: image.agentIsInit ? [] : spec.files,
+        save: hasDevices(spec) ? undefined : (self, options) =>
+          saveMachine(context, self, {
+            facts: {
+              memoryBytes: spec.memoryBytes,
+              cpus: spec.cpus,
+              cmdline: cmdlineOf(spec),
+              kernel: image.kernel,
+              hasInitrd: initrd !== undefined,
+              imageDigest: image.digest,
+              qemu: context.qemu.version,
+            },
+            bootSecret: auth.secret,
+            initrd,
+          }, { ...options, root: snapshots }),
+      }),
+    );
+    if (spec.expect !== "no-agent") {
+      const client = await machine.connect(auth, agentTimeoutMs, signal);
+      machine.info.kernel = client.agent.kernel;
+      const helloMs = performance.now() - machine.startedMs;
+      machine.info.timings.helloMs = helloMs;
+      if (context.accel.accel === "tcg") await (await this.#accelerators()).calibrate(helloMs);
+      await machine.personalize(signal);
+    }
+    failed.move(); // the caller's from here on
+    return machine;
+  }
+
+  async #clone(
+    context: StartContext,
+    spec: MachineSpec,
+    limitMs: number | undefined,
+  ): Promise<QemuMachine> {
+    const { signal } = spec;
+    const agentTimeoutMs = agentLimit(spec, limitMs);
+    const { qemu, accel } = context;
+    const key = await templateKey({ spec, qemu, accel: accel.accel, cpu: await hostCpu() });
+    const store = await this.#templates();
+    const snapshots = await this.#snapshots();
+    const obtain = async (): Promise<{ entry: StateEntry; templateMs?: number }> => {
+      const began = performance.now();
+      const { entry, built } = await uncharged(() =>
+        store.get(key, async (dir) => {
+          const helloMs = await buildTemplate(context, spec, { dir, agentTimeoutMs });
+          if (accel.accel === "tcg") await (await this.#accelerators()).calibrate(helloMs);
+        }, signal)
+      );
+      const templateMs = built ? performance.now() - began : undefined;
+      if (built) {
+        emitEvent("template_built", { key, image: spec.image.name, durationMs: templateMs });
+      }
+      return { entry, templateMs };
+    };
+    const { entry, templateMs } = await obtain();
+    let machine: QemuMachine;
+    try {
+      machine = await startClone(context, spec, { entry, agentTimeoutMs, snapshots });
+    } catch (error) {
+      // A file that was damaged after it was verified, or removed in this moment: once more from the start.
+      if (!(error instanceof BelljarError) || !isDamage(error)) throw error;
+      await store.drop(key, error.summary);
+      machine = await startClone(context, spec, {
+        entry: (await obtain()).entry,
+        agentTimeoutMs,
+        snapshots,
+      });
+    }
+    machine.info.timings.templateMs = templateMs;
+    return machine;
+  }
+
+  #accelerators(): Promise<AcceleratorChooser> {
+    const { qemu, kvmDevice, cache, run = hostRun } = this.#options;
+    return this.#chooser ??= findQemu({ path: qemu }).then((found) =>
+      new AcceleratorChooser({
+        qemu: found,
+        kvmDevice,
+        run,
+        cache: cache === undefined ? undefined : `${cache}/accel`,
+      })
+    ).catch((error) => {
+      this.#chooser = undefined; // QEMU may be installed by the next call
+      throw error;
+    });
+  }
+
+  /** On the disk of the cache: a state holds all of a machine's memory. */
+  async #snapshots(): Promise<string> {
+    return `${this.#options.cache ?? await cacheDir()}/snapshots`;
+  }
+
+  async #templates(): Promise<TemplateStore> {
+    return this.#store ??= new TemplateStore({
+      dir: `${this.#options.cache ?? await cacheDir()}/templates`,
+      capBytes: this.#options.templateCapBytes ?? TEMPLATE_CAP,
+    });
+  }
+}
+
+/** Why a machine cannot be a clone; `undefined` if it can. */
+export function cloneObstacle(spec: MachineSpec): string | undefined {
+  if (spec.cold) return "asked for";
+  if (spec.expect === "no-agent") return "a machine without agent cannot be saved at rest";
+  if (spec.image.disk) return `the image "${spec.image.name}" has a disk of its own`;
+  const devices = (spec.disks ?? []).length + (spec.nics ?? []).length;
+  if (devices > HOTPLUG_PORTS.length) {
+    return `${devices} disks and network cards are more than the ${HOTPLUG_PORTS.length} that can be plugged in`;
+  }
+  return undefined;
+}
+
+function cmdlineOf({ image, cmdline, cmdlineAppend }: MachineSpec): string {
+  return kernelCmdline({ image: image.cmdline, instead: cmdline, append: cmdlineAppend });
+}
+
+function agentLimit({ agentTimeoutMs }: MachineSpec, limitMs = Infinity): number {
+  return Math.min(agentTimeoutMs ?? AGENT_MS * timeScale(), limitMs);
+}
+
+function isDamage(error: BelljarError): boolean {
+  return ["LOAD_FAILED", "IMAGE_UNREADABLE"].includes(error.code);
+}
