@@ -15,7 +15,16 @@ type Source = "jsr" | "npm";
 
 async function isCached(root: string): Promise<boolean> {
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "--no-run", "--no-check", "--cached-only", "--no-lock", "-q", "src/cli/mod.ts"],
+    args: [
+      "test",
+      "--no-run",
+      "--no-check",
+      "--cached-only",
+      "--no-lock",
+      "-q",
+      "src/cli/mod.ts",
+      "src/mod.ts",
+    ],
     cwd: root,
     stdin: "null",
     stdout: "null",
