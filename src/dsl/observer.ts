@@ -66,7 +66,7 @@ export interface Whereabouts {
 
 /** Watches the tests of a file. */
 export interface FileObserver {
-  testStarted?(test: TestInfo): void;
+  testStarted?(test: TestInfo): void | Promise<void>;
   testFinished?(outcome: TestOutcome): void | Promise<void>;
   stepStarted?(at: Whereabouts): void;
   stepFinished?(at: Whereabouts, outcome: StepOutcome): void;

@@ -239,7 +239,7 @@ export class FileRun {
     for (let attempt = 1;; attempt++) {
       const limit = testLimit(test, this.#options.timeoutMs);
       const info = this.#info(test, attempt, limit());
-      this.#observer.testStarted?.(info);
+      await this.#observer.testStarted?.(info);
       const outcome = await runTest(test, info, {
         registry: this.registry,
         fileScope: this.scope,

@@ -168,9 +168,10 @@ export interface FileStarted extends Base<"file_started">, OfFile {
 
 /** The tests of a file are known. */
 export interface FileLoaded extends Base<"file_loaded">, OfFile {
-  /** Names of all tests, and how many of them were chosen to run. */
+  /** Names of the tests that were chosen to run, in their order. */
   tests: string[];
-  selected: number;
+  /** How many tests the file defines. */
+  defined: number;
   timeoutMs: number;
 }
 

@@ -1,0 +1,2 @@
+/** The `belljar` command line. @module */
+export * from "./tree.ts";

@@ -1,0 +1,7 @@
+/** Runs test files: one process each. @module */
+export * from "./child_command.ts";
+export * from "./discover.ts";
+export * from "./event_file.ts";
+export * from "./run_tests.ts";
+export * from "./shard.ts";
+export type { ListedTest } from "./protocol.ts";

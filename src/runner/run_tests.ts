@@ -1,0 +1,368 @@
+import { join } from "node:path";
+import { type RunFileOptions, shuffled } from "../dsl/mod.ts";
+import { cacheDir, closeCurrentRun, hostLimits, type Run } from "../host/mod.ts";
+import { type BelljarEvent, type FailureClass, isKind, type RunStatus } from "../report/events.ts";
+import type { Reporter } from "../report/reporter.ts";
+import { isOwnFailure, Tally } from "../report/tally.ts";
+import { errorInfo } from "../report/error_info.ts";
+import { hostRun } from "../vmm/host_run.ts";
+import { VERSION } from "../wire/mod.ts";
+import { CHILD_COMMAND, selfCommand } from "./child_command.ts";
+import type { TestFile } from "./discover.ts";
+import { type Emit, makeEmit } from "./emit.ts";
+import { EventFile } from "./event_file.ts";
+import { FileProcess, type FileProcessResult } from "./file_process.ts";
+import {
+  type FileRecord,
+  type FileUpdate,
+  type History,
+  readHistory,
+  updateHistory,
+} from "./history.ts";
+import type { ListedTest, StartMessage } from "./protocol.ts";
+import { type Shard, takeShard } from "./shard.ts";
+
+/** What is run, and how. */
+export interface RunTestsOptions {
+  files: readonly TestFile[];
+  cwd: string;
+  /** Files that run at the same time; as many as there are cores by default. */
+  jobs?: number;
+  file: Omit<RunFileOptions, "interrupt" | "unmet">;
+  reporters: readonly Reporter[];
+  /** Where all events are written as JSON lines. */
+  events?: string;
+  artifacts?: string;
+  /** Ends the run after this many failed tests. */
+  bail?: number;
+  shard?: Shard;
+  /** Runs only what failed before. */
+  rerunFailed?: boolean;
+  /** Runs files in an order that the seed decides. */
+  shuffle?: boolean;
+  seed?: number;
+  strict?: boolean;
+  /** Whether it is fine that no test was chosen. */
+  allowEmpty?: boolean;
+  /** Whether skipped tests count as failures. */
+  requireAll?: boolean;
+  /** Program and arguments that run a file. */
+  command?: readonly string[];
+}
+
+/** How a run ended. */
+export interface RunSummary {
+  status: RunStatus;
+  exitCode: number;
+}
+
+/** A file with its tests, as `belljar list` shows it. */
+export interface ListedFile {
+  file: string;
+  tests: ListedTest[];
+  note?: string;
+  error?: string;
+}
+
+/** A run of test files: one process each, some at the same time. */
+export class TestRun {
+  readonly id: string = crypto.randomUUID().slice(0, 8);
+  #options: RunTestsOptions;
+  #emit: Emit;
+  #eventFile: EventFile | undefined;
+  #tally = new Tally();
+  #running = new Set<FileProcess>();
+  #updates: FileUpdate[] = [];
+  #classes = new Set<FailureClass>();
+  #interrupted = false;
+  #stopping = false;
+  #selected = 0;
+  #seed: number;
+
+  constructor(options: RunTestsOptions) {
+    this.#options = options;
+    this.#seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
+    this.#emit = makeEmit(this.id, (event) => this.#take(event));
+  }
+
+  /** Starts nothing more and lets what runs close what it opened. */
+  interrupt(): void {
+    this.#interrupted = true;
+    this.#stop();
+  }
+
+  /** Kills what runs. */
+  kill(): void {
+    this.#interrupted = this.#stopping = true;
+    for (const process of this.#running) process.kill();
+  }
+
+  /** Runs everything to its end. */
+  async run(): Promise<RunSummary> {
+    const started = performance.now();
+    const { cwd, events, reporters } = this.#options;
+    if (events !== undefined) this.#eventFile = new EventFile(events);
+    try {
+      const history = await readHistory(cwd);
+      const files = this.#chosen(history);
+      const jobs = await this.#jobs(files.length);
+      await this.#started(files.length, jobs);
+      for (const file of files) {
+        const estimateMs = history.files[file.file]?.durationMs;
+        this.#emit("file_discovered", {
+          file: file.file,
+          ...estimateMs !== undefined && { estimateMs },
+        });
+      }
+      await this.#all(files, jobs, history);
+      const summary = this.#summary();
+      await this.#remember();
+      this.#emit("run_finished", {
+        ...summary,
+        durationMs: Math.round(performance.now() - started),
+        counts: { ...this.#tally.counts },
+      });
+      for (const reporter of reporters) await reporter.end?.();
+      return summary;
+    } finally {
+      this.#eventFile?.[Symbol.dispose]();
+      await closeCurrentRun();
+    }
+  }
+
+  /** Loads the files without running a test, and names what would run. */
+  async list(): Promise<ListedFile[]> {
+    const history = await readHistory(this.#options.cwd);
+    const files = this.#chosen(history);
+    const listed: ListedFile[] = [];
+    try {
+      const run = await hostRun();
+      const command = await this.#command();
+      for (const [index, file] of files.entries()) {
+        if (this.#stopping) break;
+        const start = await this.#startMessage(file, run, history, true);
+        const process = new FileProcess({
+          run,
+          command,
+          start,
+          index,
+          emit: this.#emit,
+          forward: () => {},
+        });
+        this.#running.add(process);
+        const result = await process.run();
+        this.#running.delete(process);
+        listed.push({
+          file: file.file,
+          tests: result.listed ?? [],
+          ...result.note !== undefined && { note: result.note },
+          ...result.status !== "passed" &&
+            { error: result.error?.message ?? result.reason ?? result.status },
+        });
+      }
+      return listed;
+    } finally {
+      await closeCurrentRun();
+    }
+  }
+
+  #chosen(history: History): TestFile[] {
+    const { files, rerunFailed, shard, shuffle } = this.#options;
+    const estimate = ({ file }: TestFile) => history.files[file]?.durationMs;
+    let chosen = [...files];
+    if (shard) chosen = takeShard(chosen, shard, estimate);
+    if (rerunFailed) chosen = chosen.filter(({ file }) => isFailed(history.files[file]));
+    if (shuffle) return shuffled(chosen.sort(byName), this.#seed);
+    const known = chosen.map(estimate).filter((ms) => ms !== undefined).sort((a, b) => a - b);
+    const median = known[Math.floor(known.length / 2)] ?? 0;
+    return chosen.map((file, index) => ({ file, index, ms: estimate(file) ?? median }))
+      .sort((a, b) => b.ms - a.ms || a.index - b.index)
+      .map(({ file }) => file);
+  }
+
+  async #jobs(files: number): Promise<number> {
+    const { jobs } = this.#options;
+    if (jobs !== undefined) return jobs;
+    const { cores } = await hostLimits();
+    return Math.max(1, Math.min(files, Math.floor(cores)));
+  }
+
+  async #started(files: number, jobs: number): Promise<void> {
+    const { cwd, shard } = this.#options;
+    const { memoryBytes, cores } = await hostLimits();
+    this.#emit("run_started", {
+      versions: { belljar: VERSION, deno: Deno.version.deno },
+      host: { os: Deno.build.os, arch: Deno.build.arch, cpus: cores, memoryBytes },
+      budget: { jobs },
+      seed: this.#seed,
+      ...shard && { shard },
+      files,
+      cwd,
+    });
+  }
+
+  async #all(files: readonly TestFile[], jobs: number, history: History): Promise<void> {
+    if (files.length === 0) return;
+    const run = await hostRun();
+    const command = await this.#command();
+    let next = 0;
+    const worker = async () => {
+      while (next < files.length && !this.#stopping) {
+        const index = next++;
+        await this.#one(files[index]!, index, run, command, history);
+      }
+    };
+    await Promise.all(Array.from({ length: jobs }, worker));
+  }
+
+  async #command(): Promise<readonly string[]> {
+    return [...this.#options.command ?? await selfCommand(), CHILD_COMMAND];
+  }
+
+  async #startMessage(
+    file: TestFile,
+    run: Run,
+    history: History,
+    list: boolean,
+  ): Promise<StartMessage> {
+    const { file: options, strict = false, artifacts, rerunFailed, bail, shuffle } = this.#options;
+    const record = history.files[file.file];
+    const names = rerunFailed && record && !record.broken ? record.failed : undefined;
+    return {
+      type: "start",
+      path: file.path,
+      file: file.file,
+      run: this.id,
+      seed: this.#seed,
+      attempt: 1,
+      mark: crypto.randomUUID(),
+      list,
+      strict,
+      ...artifacts !== undefined && { artifacts },
+      options: {
+        ...options,
+        ...names && { selection: { ...options.selection, names } },
+        ...bail !== undefined && { maxFailures: bail },
+        ...shuffle && { shuffleSeed: this.#seed },
+      },
+      stage: { dir: join(run.dir, "stage"), cacheDir: join(await cacheDir(), "stage") },
+    };
+  }
+
+  async #one(
+    file: TestFile,
+    index: number,
+    run: Run,
+    command: readonly string[],
+    history: History,
+  ): Promise<void> {
+    const started = performance.now();
+    const update: FileUpdate = {
+      file: file.file,
+      durationMs: 0,
+      complete: false,
+      passed: [],
+      failed: [],
+      broken: false,
+    };
+    let result: FileProcessResult;
+    try {
+      const start = await this.#startMessage(file, run, history, false);
+      const process = new FileProcess({
+        run,
+        command,
+        start,
+        index,
+        emit: makeEmit(this.id, (event) => this.#forward(event, update)),
+        forward: (event) => this.#forward(event, update),
+      });
+      this.#running.add(process);
+      if (this.#stopping) process.interrupt();
+      result = await process.run();
+      this.#running.delete(process);
+    } catch (error) {
+      result = {
+        status: "crashed",
+        class: "host",
+        reason: "its process cannot be started",
+        error: errorInfo(error),
+      };
+    }
+    update.durationMs = performance.now() - started;
+    const { status, reason, class: kind, error, exit } = result;
+    this.#emit("file_finished", {
+      file: file.file,
+      status,
+      durationMs: Math.round(update.durationMs * 1000) / 1000,
+      ...reason !== undefined && { reason },
+      ...kind && { class: kind },
+      ...error && { error },
+      ...exit && { exit },
+    });
+    if (status === "interrupted") return;
+    update.broken = error !== undefined || status === "crashed" || status === "timeout";
+    this.#updates.push(update);
+  }
+
+  #forward(event: BelljarEvent, update: FileUpdate): void {
+    if (isKind(event, "file_loaded")) {
+      this.#selected += event.tests.length;
+      update.complete = event.tests.length === event.defined;
+    }
+    if (isKind(event, "test_finished") && !event.willRetry) {
+      if (event.status === "failed") update.failed.push(event.test);
+      else if (event.status !== "skipped") update.passed.push(event.test);
+    }
+    this.#take(event);
+  }
+
+  #take(event: BelljarEvent): void {
+    this.#tally.add(event);
+    if (isKind(event, "test_finished") && event.status === "failed" && !event.willRetry) {
+      this.#classes.add(event.class ?? "test");
+      const { bail } = this.#options;
+      if (bail !== undefined && this.#tally.counts.failed >= bail) this.#stop();
+    }
+    if (isKind(event, "file_finished") && isOwnFailure(event)) {
+      this.#classes.add(event.class ?? "test");
+    }
+    this.#eventFile?.write(event);
+    for (const reporter of this.#options.reporters) reporter.event(event);
+  }
+
+  #stop(): void {
+    this.#stopping = true;
+    for (const process of this.#running) process.interrupt();
+  }
+
+  #summary(): RunSummary {
+    const { skipped } = this.#tally.counts;
+    if (this.#interrupted) return { status: "interrupted", exitCode: 130 };
+    const infrastructure = [...this.#classes].every((kind) =>
+      kind === "host" || kind === "harness"
+    );
+    if (this.#classes.size > 0) {
+      return infrastructure ? { status: "error", exitCode: 3 } : { status: "failed", exitCode: 1 };
+    }
+    if (this.#selected === 0 && !this.#options.allowEmpty) return { status: "error", exitCode: 2 };
+    if (this.#options.requireAll && skipped > 0) return { status: "failed", exitCode: 1 };
+    return { status: "passed", exitCode: 0 };
+  }
+
+  async #remember(): Promise<void> {
+    try {
+      await updateHistory(this.#options.cwd, this.#updates);
+    } catch (error) {
+      const message = `Cannot record durations: ${error instanceof Error ? error.message : error}`;
+      this.#emit("warning", { message });
+    }
+  }
+}
+
+function isFailed(record: FileRecord | undefined): boolean {
+  return record !== undefined && (record.failed.length > 0 || record.broken === true);
+}
+
+function byName(a: TestFile, b: TestFile): number {
+  return a.file < b.file ? -1 : 1;
+}
