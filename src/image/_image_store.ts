@@ -1,4 +1,5 @@
-import { publish, sha256 } from "./_store.ts";
+import { ImageError } from "../errors.ts";
+import { publish, sha256, touch } from "./_store.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { Image } from "./image.ts";
 
@@ -8,7 +9,8 @@ interface ImageRecord extends Image {
   sizes: Record<string, number>;
 }
 
-const RECORD = "image.json";
+/** File of an image's folder that describes it; its time tells the last use. */
+export const IMAGE_RECORD = "image.json";
 
 /** What a builder returns: the image with its files named relative to the folder it filled. */
 export type BuiltImage = Omit<Image, "digest" | "arch" | "name">;
@@ -31,23 +33,26 @@ export async function storedImage(
   await publish(dir, async (tmp) => {
     const image = { name, arch: context.arch, digest, ...await build(tmp) };
     await writeRecord(tmp, image);
+    context.built.add(dir);
   }, {
     signal: context.signal,
     onWait: () => context.onProgress?.(`waiting for another process that builds "${name}"`),
     isWhole: async (dir) => await readImage(dir) !== undefined,
   });
   const image = await readImage(dir);
-  if (!image) throw new Deno.errors.NotFound(`${dir} was removed`);
-  // Times of use are what the cache is cleaned by.
-  const now = new Date();
-  await Deno.utime(`${dir}/${RECORD}`, now, now);
+  if (!image) {
+    throw new ImageError(`Cannot use the image "${name}": its files were removed meanwhile`, {
+      next: "try again",
+    });
+  }
+  await touch(`${dir}/${IMAGE_RECORD}`);
   return { ...image, name };
 }
 
 /** Reads an image's folder; nothing if it is not whole. */
 export async function readImage(dir: string): Promise<Image | undefined> {
   try {
-    const record: ImageRecord = JSON.parse(await Deno.readTextFile(`${dir}/${RECORD}`));
+    const record: ImageRecord = JSON.parse(await Deno.readTextFile(`${dir}/${IMAGE_RECORD}`));
     const { sizes, ...image } = record;
     for (const [file, size] of Object.entries(sizes)) {
       if ((await Deno.stat(`${dir}/${file}`)).size !== size) return undefined;
@@ -84,5 +89,5 @@ async function writeRecord(dir: string, image: Image): Promise<void> {
     if (entry.isFile) sizes[entry.name] = (await Deno.stat(`${dir}/${entry.name}`)).size;
   }
   const record: ImageRecord = { ...image, sizes };
-  await Deno.writeTextFile(`${dir}/${RECORD}`, JSON.stringify(record, null, 2));
+  await Deno.writeTextFile(`${dir}/${IMAGE_RECORD}`, JSON.stringify(record, null, 2));
 }

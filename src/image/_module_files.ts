@@ -1,5 +1,6 @@
 import { directory, parentDirectories, textFile } from "./_base_files.ts";
 import type { CpioEntry } from "./_cpio.ts";
+import { moduleIndexes } from "./_depmod.ts";
 import { type KernelModule, modulesAlias, modulesDep, ModuleTree } from "./modules.ts";
 import type { Kernel } from "./kernel.ts";
 
@@ -29,9 +30,18 @@ export const EXTRA_MODULES: readonly string[] = [
   ..."veth bridge tun dummy macvlan sch_netem unix_diag tcp_diag packet_diag".split(" "),
 ];
 
+/** Modules that systemd asks for by itself, before anything else could load them. */
+export const SYSTEMD_MODULES: readonly string[] = ["autofs4", "button", "evdev"];
+
 /** Options for {@linkcode moduleEntries}. */
 export interface ModuleEntriesOptions {
-  /** Loaded at boot besides {@linkcode BOOT_MODULES}; each must exist. */
+  /**
+   * Loaded at boot where the kernel has them.
+   *
+   * @default {BOOT_MODULES}
+   */
+  boot?: readonly string[];
+  /** Loaded at boot besides `boot`; each must exist. */
   load?: readonly string[];
   /**
    * Present besides those that are loaded; left out where the kernel lacks them.
@@ -39,6 +49,8 @@ export interface ModuleEntriesOptions {
    * @default {EXTRA_MODULES}
    */
   extra?: readonly string[];
+  /** Whether to add the indexes that libkmod needs. */
+  indexes?: boolean;
   signal?: AbortSignal;
 }
 
@@ -60,14 +72,19 @@ export async function moduleEntries(
   kernel: Kernel,
   options: ModuleEntriesOptions = {},
 ): Promise<ModuleEntries> {
-  const { load = [], extra = EXTRA_MODULES, signal } = options;
+  const { boot = BOOT_MODULES, load = [], extra = EXTRA_MODULES, signal } = options;
   const tree = kernel.modulesDir ? await ModuleTree.open(kernel.modulesDir) : ModuleTree.empty();
   const release = kernel.release || kernel.modulesDir?.split("/").at(-1) || "unknown";
-  const essential = await tree.resolve(BOOT_MODULES, { optional: true, signal });
+  const essential = await tree.resolve(boot, { optional: true, signal });
   const wanted = await tree.resolve(load, { signal });
   const loaded = unique([...essential, ...wanted]);
   const more = await tree.resolve(extra, { optional: true, signal });
   const present = unique([...loaded, ...more]);
+
+  const builtin = tree.builtinList();
+  const indexes = options.indexes
+    ? await moduleIndexes(present, builtin, release, { signal })
+    : new Map<string, Uint8Array>();
 
   const root = `/lib/modules/${release}`;
   const files: CpioEntry[] = [
@@ -76,7 +93,10 @@ export async function moduleEntries(
     )),
     textFile(`${root}/modules.dep`, modulesDep(present)),
     textFile(`${root}/modules.alias`, modulesAlias(present)),
-    textFile(`${root}/modules.builtin`, tree.builtinList()),
+    textFile(`${root}/modules.builtin`, builtin),
+    ...[...indexes].map(([name, content]): CpioEntry => (
+      { type: "file", path: `${root}/${name}`, content }
+    )),
   ];
   const paths = loaded.map(({ path }) => `${root}/${path}`);
   return {

@@ -4,6 +4,9 @@ export const ROOT_SERIAL = "belljar-root";
 /** Folder of the initramfs from which files are copied to the root file system. */
 export const FILES_FOLDER = "belljar-files";
 
+/** Where the secret is found if it comes by the firmware's configuration. */
+const FIRMWARE_SECRET = "opt/org.belljar/secret";
+
 /** Name of the agent's virtio-serial port. */
 const CONTROL_PORT = "org.belljar.control";
 
@@ -80,6 +83,15 @@ if [ -d "/lib/modules/$release" ] && [ ! -d "/newroot/lib/modules/$release" ]; t
 	cp -r "/lib/modules/$release/." "/newroot/lib/modules/$release/"
 fi
 
+# Copies the secret, which came with the initramfs or by the firmware's configuration.
+copy_secret() {
+	for secret in /etc/belljar/secret /sys/firmware/qemu_fw_cfg/by_name/${FIRMWARE_SECRET}/raw; do
+		[ -e "$secret" ] || continue
+		cat "$secret" >"$1" && chmod 0400 "$1" && return 0
+	done
+	echo "belljar: there is no secret"
+}
+
 # From inside the new root, so that its links lead where they would.
 if [ -d "/${FILES_FOLDER}" ]; then
 	mkdir /newroot/run/belljar/files
@@ -106,7 +118,7 @@ mount --move /dev /newroot/dev
 const START_AGENT = `
 mkdir -p /newroot/etc/belljar
 chmod 0700 /newroot/etc/belljar
-cp -p /etc/belljar/secret /newroot/etc/belljar/secret 2>/dev/null
+copy_secret /newroot/etc/belljar/secret
 : >/newroot/etc/belljar/modules
 cp /agent /newroot/init || fail "cannot write to the root file system"
 ${HAND_OVER}
@@ -115,7 +127,7 @@ exec switch_root /newroot /init
 
 const START_SYSTEMD = `
 cp /agent /newroot/run/belljar/agent
-cp -p /etc/belljar/secret /newroot/run/belljar/secret 2>/dev/null
+copy_secret /newroot/run/belljar/secret
 port="$(wait_for find_port)" || echo "belljar: there is no port ${CONTROL_PORT}"
 units=/newroot/run/systemd/system
 mkdir -p "$units/sysinit.target.wants"

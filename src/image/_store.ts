@@ -91,6 +91,12 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
+/** Marks an entry of the cache as used now: what was not used for longest is removed first. */
+export async function touch(path: string): Promise<void> {
+  const now = new Date();
+  await Deno.utime(path, now, now).catch(() => {}); // a cache that is only read has no order to keep
+}
+
 /** Returns the SHA-256 of bytes as hexadecimal text. */
 export async function sha256(bytes: Uint8Array): Promise<string> {
   const hash = await crypto.subtle.digest("SHA-256", bytes as Uint8Array<ArrayBuffer>);

@@ -1,5 +1,5 @@
 import { BelljarError, ImageError } from "../errors.ts";
-import { exists, publish, sha256 } from "./_store.ts";
+import { exists, publish, sha256, touch } from "./_store.ts";
 import { findProgram, runTool } from "./_tool.ts";
 import { type Arch, type BuildContext, buildContext, type BuildOptions } from "./build_context.ts";
 
@@ -147,6 +147,7 @@ async function build(
     onWait: () => context.onProgress?.("waiting for another process that builds the agent"),
     isWhole: () => exists(binary),
   });
+  await touch(binary);
   return binary;
 }
 

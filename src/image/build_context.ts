@@ -29,6 +29,8 @@ export interface BuildOptions {
 export interface BuildContext extends BuildOptions {
   arch: Arch;
   cacheDir: string;
+  /** Folders of the cache that were filled meanwhile. */
+  built: Set<string>;
 }
 
 /**
@@ -43,5 +45,12 @@ export async function buildContext(options: BuildOptions = {}): Promise<BuildCon
       expected: "x86_64 or aarch64",
     });
   }
-  return { arch, agent, signal, onProgress, cacheDir: options.cacheDir ?? await cacheDir() };
+  return {
+    arch,
+    agent,
+    signal,
+    onProgress,
+    cacheDir: options.cacheDir ?? await cacheDir(),
+    built: new Set(),
+  };
 }

@@ -5,7 +5,7 @@ import {
   type NoPackage,
   unpackPackage,
 } from "./_debian_package.ts";
-import { exists, publish, removeTree, sha256, writeFileAtomic } from "./_store.ts";
+import { exists, publish, removeTree, sha256, touch, writeFileAtomic } from "./_store.ts";
 import type { Arch, BuildContext } from "./build_context.ts";
 import { extractVmlinux, hasPvhEntry, kernelFormat, kernelRelease } from "./vmlinux.ts";
 
@@ -40,7 +40,8 @@ const PACKAGES: Record<Arch, readonly string[]> = {
 };
 /** Packages that hold a kernel or its modules; others that they need are for an installed system. */
 const KERNEL_PACKAGE = /^linux-(?:image|modules)(?:-unsigned)?-\d/;
-const RECORD = "kernel.json";
+/** File of a kernel's folder that describes it; its time tells the last use. */
+export const KERNEL_RECORD = "kernel.json";
 
 /** What is kept beside a kernel in the cache; files are named relative to it. */
 interface KernelRecord extends Omit<Kernel, "path" | "modulesDir"> {
@@ -48,6 +49,18 @@ interface KernelRecord extends Omit<Kernel, "path" | "modulesDir"> {
   file: string;
   bytes: number;
   modules?: string;
+}
+
+/** Returns the kernel that a definition names, else the distribution's. */
+export async function chosenKernel(
+  definition: { kernel?: string; modulesDir?: string },
+  context: BuildContext,
+  options: { refresh?: boolean } = {},
+): Promise<Kernel> {
+  const { kernel, modulesDir } = definition;
+  if (kernel !== undefined) return await kernelFromPaths({ kernel, modules: modulesDir }, context);
+  const found = await distributionKernel(context, options);
+  return modulesDir === undefined ? found : { ...found, modulesDir };
 }
 
 /**
@@ -191,16 +204,17 @@ async function writeKernel(
     notes: reason ? [`machines start slower, as the kernel stays compressed: ${reason}`] : [],
   };
   await Deno.writeFile(`${dir}/${record.file}`, vmlinux ?? bytes);
-  await Deno.writeTextFile(`${dir}/${RECORD}`, JSON.stringify(record, null, 2));
+  await Deno.writeTextFile(`${dir}/${KERNEL_RECORD}`, JSON.stringify(record, null, 2));
 }
 
 /** Reads what {@linkcode writeKernel} wrote, unless it was removed or changed. */
 async function readRecord(dir: string): Promise<Kernel | undefined> {
   try {
-    const text = await Deno.readTextFile(`${dir}/${RECORD}`);
+    const text = await Deno.readTextFile(`${dir}/${KERNEL_RECORD}`);
     const { file, bytes, modules, ...rest }: KernelRecord = JSON.parse(text);
     const path = `${dir}/${file}`;
     if ((await Deno.stat(path)).size !== bytes) return undefined;
+    await touch(`${dir}/${KERNEL_RECORD}`);
     return { ...rest, path, modulesDir: modules && `${dir}/${modules}` };
   } catch {
     return undefined; // not there, or not ours: made anew by the caller

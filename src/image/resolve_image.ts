@@ -8,12 +8,13 @@ import {
   type ImageDefinition,
   type ImageDefinitions,
 } from "./definition.ts";
-import { diskImage } from "./disk_image.ts";
+import { diskImage } from "./_disk_image.ts";
+import { cleanImages } from "./image_cache.ts";
 import type { Image } from "./image.ts";
-import { initrdImage } from "./initrd_image.ts";
+import { initrdImage } from "./_initrd_image.ts";
 import type { KernelPaths } from "./kernel.ts";
-import { rootfsImage } from "./rootfs_image.ts";
-import { tinyImage } from "./tiny.ts";
+import { rootfsImage } from "./_rootfs_image.ts";
+import { tinyImage } from "./_tiny_image.ts";
 
 /** Options for {@linkcode resolveImage}. */
 export interface ResolveImageOptions extends BuildOptions {
@@ -45,37 +46,31 @@ export async function resolveImage(
 ): Promise<Image> {
   const { images = {}, root = Deno.cwd(), kernel, refresh } = options;
   const name = typeof image === "string" ? image : "custom";
-  if (image === "tiny") return await tinyImage({ ...options, kernel, refresh });
   const definition = typeof image === "string" ? findDefinition(image, images) : image;
-  checkImageDefinition(name, definition);
+  if (image !== "tiny") checkImageDefinition(name, definition);
   const context = await buildContext(options);
   if (definition.build) await runBuildHook(name, definition.build, root, context);
   const full = await withFullPaths(name, definition, root);
   const chosen = kernel ? { ...full, kernel: kernel.kernel, modulesDir: kernel.modules } : full;
-  return await buildKind(name, chosen, context, refresh);
+  const found = await buildKind(name, chosen, context, { refresh });
+  if (context.built.size > 0) await cleanImages({}, context);
+  return found;
 }
 
 function buildKind(
   name: string,
   definition: ImageDefinition,
   context: BuildContext,
-  refresh: boolean | undefined,
+  options: { refresh?: boolean },
 ): Promise<Image> {
-  if ("rootfs" in definition) return rootfsImage(name, definition, context, { refresh });
+  if ("rootfs" in definition) return rootfsImage(name, definition, context, options);
   if ("disk" in definition) return diskImage(name, definition, context);
-  if ("initrd" in definition) return initrdImage(name, definition, context, { refresh });
-  const { kernel, modulesDir, modules, cmdline } = definition;
-  return tinyImage({
-    ...context,
-    name,
-    kernel: kernel ? { kernel, modules: modulesDir } : undefined,
-    modules,
-    cmdline,
-    refresh,
-  });
+  if ("initrd" in definition) return initrdImage(name, definition, context, options);
+  return tinyImage(name, definition, context, options);
 }
 
 function findDefinition(name: string, images: ImageDefinitions): ImageDefinition {
+  if (name === "tiny") return { base: "tiny" };
   const found = Object.hasOwn(images, name) ? images[name] : undefined;
   if (found) return found;
   const names = [...BUILT_IN_IMAGES, ...Object.keys(images)];

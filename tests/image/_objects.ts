@@ -49,3 +49,34 @@ export async function tempDir(): Promise<AsyncDisposable & { path: string }> {
     [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),
   };
 }
+
+/** Source of the note by which QEMU starts an ELF kernel. */
+export const PVH_NOTE = `
+__asm__(".pushsection .note.Xen, \\"a\\", @note\\n"
+	".long 4, 8, 18\\n"
+	".asciz \\"Xen\\"\\n"
+	".quad 0x1000000\\n"
+	".popsection");
+`;
+/** A program that needs nothing, in place of a kernel. */
+export const KERNEL_SOURCE = "void _start(void) { for (;;); }\n";
+export const KERNEL_LINK = ["-static", "-nostdlib", "-Wl,--build-id=none"];
+
+/** A file with a bzImage's header around a payload. */
+export function bzImage(payload: Uint8Array, release = "6.1.0-test (a@b) #1"): Uint8Array {
+  const setup = new Uint8Array(2 * 512);
+  const view = new DataView(setup.buffer);
+  setup[0x1f1] = 1;
+  setup.set(new TextEncoder().encode("HdrS"), 0x202);
+  view.setUint16(0x20e, 0x100, true);
+  view.setUint32(0x248, 16, true);
+  view.setUint32(0x24c, payload.length, true);
+  setup.set(new TextEncoder().encode(`${release}\0`), 0x300);
+  return new Uint8Array([...setup, ...new Uint8Array(16), ...payload, 1, 2, 3]);
+}
+
+/** Compiles what {@linkcode kernelRelease} and the search for a PVH entry take for a kernel. */
+export async function fakeKernel(): Promise<Uint8Array> {
+  const vmlinux = await compileC(PVH_NOTE + KERNEL_SOURCE, KERNEL_LINK);
+  return bzImage(await filter("gzip", ["-c"], vmlinux));
+}

@@ -13,7 +13,11 @@ async function project(): Promise<AsyncDisposable & { path: string; run: RunHook
   const dir = await tempDir();
   await Deno.mkdir(`${dir.path}/input`);
   await Deno.writeTextFile(`${dir.path}/input/a`, "one");
-  const context = { arch: "x86_64" as const, cacheDir: `${dir.path}/cache` };
+  const context = {
+    arch: "x86_64" as const,
+    cacheDir: `${dir.path}/cache`,
+    built: new Set<string>(),
+  };
   const run: RunHook = (hook = HOOK) => runBuildHook("it", hook, dir.path, context);
   return { ...dir, run };
 }

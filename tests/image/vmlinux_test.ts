@@ -1,29 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { extractVmlinux, kernelFormat, kernelRelease } from "../../src/image/vmlinux.ts";
-import { compileC, filter } from "./_objects.ts";
-
-const PVH_NOTE = `
-__asm__(".pushsection .note.Xen, \\"a\\", @note\\n"
-	".long 4, 8, 18\\n"
-	".asciz \\"Xen\\"\\n"
-	".quad 0x1000000\\n"
-	".popsection");
-`;
-const PROGRAM = "void _start(void) { for (;;); }\n";
-const LINK = ["-static", "-nostdlib", "-Wl,--build-id=none"];
-
-/** A file with a bzImage's header around a payload. */
-function bzImage(payload: Uint8Array, release = "6.1.0-test (a@b) #1"): Uint8Array {
-  const setup = new Uint8Array(2 * 512);
-  const view = new DataView(setup.buffer);
-  setup[0x1f1] = 1;
-  setup.set(new TextEncoder().encode("HdrS"), 0x202);
-  view.setUint16(0x20e, 0x100, true);
-  view.setUint32(0x248, 16, true);
-  view.setUint32(0x24c, payload.length, true);
-  setup.set(new TextEncoder().encode(`${release}\0`), 0x300);
-  return new Uint8Array([...setup, ...new Uint8Array(16), ...payload, 1, 2, 3]);
-}
+import { bzImage, compileC, filter, KERNEL_LINK, KERNEL_SOURCE, PVH_NOTE } from "./_objects.ts";
 
 /** Appends the size of what was packed, as the kernel's build does for all but gzip. */
 function withSize(packed: Uint8Array, size: number): Uint8Array {
@@ -34,7 +11,7 @@ function withSize(packed: Uint8Array, size: number): Uint8Array {
 }
 
 Deno.test("extractVmlinux() unpacks each compression that kernels use", async (t) => {
-  const vmlinux = await compileC(PVH_NOTE + PROGRAM, LINK);
+  const vmlinux = await compileC(PVH_NOTE + KERNEL_SOURCE, KERNEL_LINK);
   const rows: [string, string[], boolean][] = [
     ["gzip", ["gzip", "-c"], false],
     ["xz", ["xz", "-c", "--check=crc32"], true],
@@ -54,7 +31,7 @@ Deno.test("extractVmlinux() unpacks each compression that kernels use", async (t
 });
 
 Deno.test("extractVmlinux() says why a kernel stays as it is", async (t) => {
-  const plain = await compileC(PROGRAM, LINK);
+  const plain = await compileC(KERNEL_SOURCE, KERNEL_LINK);
   const rows: [string, Uint8Array, string][] = [
     ["no bzImage", new Uint8Array(2000), "no bzImage"],
     ["no PVH note", bzImage(await filter("gzip", ["-c"], plain)), "no PVH entry"],

@@ -5,7 +5,7 @@ import { cpioBytes, type CpioEntry } from "./_cpio.ts";
 import { makeExt4 } from "./_ext4.ts";
 import { linkFile, storedImage } from "./_image_store.ts";
 import { layoutOf } from "./_layout.ts";
-import { moduleEntries } from "./_module_files.ts";
+import { BOOT_MODULES, moduleEntries, SYSTEMD_MODULES } from "./_module_files.ts";
 import { FILES_FOLDER, ROOT_INIT_APPLETS, rootInitScript } from "./_root_init.ts";
 import { rootDigest, rootTree } from "./_root_tree.ts";
 import { removeTree, sha256 } from "./_store.ts";
@@ -13,10 +13,10 @@ import { agentBinary } from "./agent_binary.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { RootfsDefinition } from "./definition.ts";
 import type { Image } from "./image.ts";
-import { chosenKernel } from "./initrd_image.ts";
+import { chosenKernel } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself
@@ -48,10 +48,15 @@ export async function rootfsImage(
     rest: [modules, cmdline, size, definition.init],
   };
   return await storedImage(name, inputs, async (dir) => {
-    const found = await moduleEntries(kernel, { load: modules, signal: context.signal });
     const unpacked = `${dir}/root`;
     const { folder, owners } = await rootTree(rootfs, unpacked, context);
     const init = definition.init ?? (await hasSystemd(folder) ? "systemd" : "agent");
+    const found = await moduleEntries(kernel, {
+      boot: init === "systemd" ? [...BOOT_MODULES, ...SYSTEMD_MODULES] : BOOT_MODULES,
+      load: modules,
+      indexes: true,
+      signal: context.signal,
+    });
     const digest = await sha256(new TextEncoder().encode(JSON.stringify(inputs)));
     const disk = { bytes: size === undefined ? undefined : bytes(size), digest, owners };
     await makeExt4(folder, `${dir}/root.ext4`, disk, context);

@@ -8,10 +8,10 @@ import { moduleEntries } from "./_module_files.ts";
 import { sha256 } from "./_store.ts";
 import { agentBinary } from "./agent_binary.ts";
 import type { BuildContext } from "./build_context.ts";
-import type { InitrdDefinition, KernelBase } from "./definition.ts";
+import type { InitrdDefinition } from "./definition.ts";
 import type { Image } from "./image.ts";
 import { ImageError } from "../errors.ts";
-import { distributionKernel, type Kernel, kernelFromPaths } from "./kernel.ts";
+import { chosenKernel } from "./kernel.ts";
 
 /** Where the agent lies in images that start it themselves. */
 export const AGENT_PATH = "/usr/lib/belljar/agent";
@@ -40,7 +40,7 @@ export async function initrdImage(
     version: VERSION,
     initrds: [initrds, await Promise.all(initrds.map((path) => initrdDigest(name, path, context)))],
     agent: await sha256(agent),
-    kernel: [kernel.digest, definition.modulesDir],
+    kernel: [kernel.digest, kernel.modulesDir],
     rest: [modules, cmdline, init],
   };
   return await storedImage(name, inputs, async (dir) => {
@@ -66,18 +66,6 @@ export async function initrdImage(
       layout,
     };
   }, context);
-}
-
-/** Returns the kernel that a definition names, else the distribution's. */
-export async function chosenKernel(
-  definition: KernelBase,
-  context: BuildContext,
-  options: { refresh?: boolean } = {},
-): Promise<Kernel> {
-  const { kernel, modulesDir } = definition;
-  if (kernel !== undefined) return await kernelFromPaths({ kernel, modules: modulesDir }, context);
-  const found = await distributionKernel(context, options);
-  return modulesDir === undefined ? found : { ...found, modulesDir };
 }
 
 async function initrdDigest(name: string, path: string, context: BuildContext): Promise<string> {

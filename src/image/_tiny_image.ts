@@ -6,52 +6,36 @@ import { linkFile, storedImage } from "./_image_store.ts";
 import { layoutOf } from "./_layout.ts";
 import { BOOT_MODULES, EXTRA_MODULES, moduleEntries } from "./_module_files.ts";
 import { sha256 } from "./_store.ts";
-import { buildContext, type BuildOptions } from "./build_context.ts";
+import type { BuildContext } from "./build_context.ts";
+import type { KernelBase } from "./definition.ts";
 import type { Image } from "./image.ts";
-import { distributionKernel, kernelFromPaths, type KernelPaths } from "./kernel.ts";
-
-/** Options for {@linkcode tinyImage}. */
-export interface TinyOptions extends BuildOptions {
-  /**
-   * Name of an image that is made of this one.
-   *
-   * @default {"tiny"}
-   */
-  name?: string;
-  /** Kernel to use instead of the distribution's. */
-  kernel?: KernelPaths;
-  /** Modules to load at boot besides those that a machine needs. */
-  modules?: readonly string[];
-  /** Kernel arguments of the image. */
-  cmdline?: string;
-  /** Look for a newer kernel package than the one in the cache. */
-  refresh?: boolean;
-}
+import { chosenKernel } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
 const VERSION = 1;
 
 /**
- * Returns the built-in image: a kernel, busybox and the agent as process 1. It is built on first
+ * Prepares the built-in image: a kernel, busybox and the agent as process 1. It is built on first
  * use, which downloads a kernel package, and kept until one of its parts changes.
  *
+ * @param definition With full paths.
  * @throws {ImageError} If a part is missing; it tells how to get it.
- * @throws {unknown} The reason of `signal`, if that aborts first.
  */
-export async function tinyImage(options: TinyOptions = {}): Promise<Image> {
-  const context = await buildContext(options);
-  const { name = "tiny", modules = [], cmdline = "" } = options;
+export async function tinyImage(
+  name: string,
+  definition: KernelBase,
+  context: BuildContext,
+  options: { refresh?: boolean } = {},
+): Promise<Image> {
+  const { modules = [], cmdline = "" } = definition;
   const agent = await Deno.readFile(await agentBinary(context));
   const busybox = await findBusybox(context);
-  const kernel = options.kernel
-    ? await kernelFromPaths(options.kernel, context)
-    : await distributionKernel(context, { refresh: options.refresh });
+  const kernel = await chosenKernel(definition, context, options);
   const inputs = {
     version: VERSION,
     agent: await sha256(agent),
     busybox: busybox.digest,
-    kernel: kernel.digest,
-    modulesDir: options.kernel && kernel.modulesDir,
+    kernel: [kernel.digest, definition.kernel && kernel.modulesDir, definition.modulesDir],
     modules: [BOOT_MODULES, EXTRA_MODULES, modules],
     cmdline,
   };
