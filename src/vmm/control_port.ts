@@ -29,12 +29,11 @@ export class ControlPort {
   /** Ends the pipe. */
   close(): void {
     this.#session?.close();
-    if (this.#ended) return;
     this.#ended = true;
     try {
       this.#conn.close();
     } catch {
-      // The machine's end closed it.
+      // Closed by an earlier call.
     }
   }
 
