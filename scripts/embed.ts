@@ -3,7 +3,7 @@
  * is given the image "tiny". `src/image` reads it from there inside the program.
  */
 
-import { agentBinary, buildContext, tinyImage } from "../src/image/mod.ts";
+import { agentBinary, buildContext, resolveImage } from "../src/image/mod.ts";
 
 const TARGET = decodeURIComponent(new URL("../src/image/embed", import.meta.url).pathname);
 
@@ -15,7 +15,7 @@ async function compress(from: string, to: string): Promise<void> {
 }
 
 async function embedTiny(dir: string): Promise<void> {
-  const image = await tinyImage({ onProgress: say });
+  const image = await resolveImage("tiny", { onProgress: say });
   if (!image.kernel) throw new TypeError('The image "tiny" has no kernel');
   const folder = image.kernel.slice(0, image.kernel.lastIndexOf("/"));
   await Deno.mkdir(dir);
