@@ -1,0 +1,162 @@
+#include "cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+#define OUR_ROOT CGROUP_ROOT "/belljar"
+/* linux/magic.h */
+#define CGROUP2_MAGIC 0x63677270
+#define MAX_NESTING 8
+
+static int root_fd = -1;
+
+void cgroup_init(void)
+{
+	struct statfs fs;
+	if (statfs(CGROUP_ROOT, &fs) < 0 || (unsigned long)fs.f_type != CGROUP2_MAGIC)
+		return;
+	if (mkdir(OUR_ROOT, 0755) < 0 && errno != EEXIST)
+		return;
+	root_fd = open(OUR_ROOT, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (root_fd < 0 || faccessat(root_fd, "cgroup.procs", W_OK, AT_EACCESS) < 0)
+		close_fd(&root_fd);
+}
+
+bool cgroup_usable(void)
+{
+	return root_fd >= 0;
+}
+
+int cgroup_make(const char *token)
+{
+	if (root_fd < 0)
+		return -ENOTSUP;
+	if (mkdirat(root_fd, token, 0755) < 0)
+		return -errno;
+	int fd = openat(root_fd, token, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_open(int dir, const char *name, int flags)
+{
+	int fd = openat(dir, name, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int cgroup_populated(int events_fd)
+{
+	char text[256];
+	ssize_t n = pread(events_fd, text, sizeof(text) - 1, 0);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	const char *at = strstr(text, "populated ");
+	return at ? at[strlen("populated ")] == '1' : -EBADMSG;
+}
+
+/* Calls `each` for every group below `dir`, which it keeps open. */
+static void each_child_group(int dir, void (*each)(int fd, const char *name, int parent, void *arg), void *arg)
+{
+	int copy = openat(dir, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	DIR *list = copy < 0 ? NULL : fdopendir(copy);
+	if (!list) {
+		close_fd(&copy);
+		return;
+	}
+	for (struct dirent *e; (e = readdir(list));) {
+		if (e->d_type != DT_DIR || !strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		int fd = openat(dir, e->d_name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		each(fd, e->d_name, dir, arg);
+		close(fd);
+	}
+	closedir(list);
+}
+
+struct walk {
+	void (*each)(pid_t pid, void *arg);
+	void *arg;
+	int count;
+	int depth;
+};
+
+static void walk_group(int fd, const char *name, int parent, void *arg)
+{
+	struct walk *walk = arg;
+	(void)name;
+	(void)parent;
+	int procs = cgroup_open(fd, "cgroup.procs", O_RDONLY);
+	FILE *list = procs < 0 ? NULL : fdopen(procs, "r");
+	if (!list) {
+		close_fd(&procs);
+		return;
+	}
+	char line[32];
+	while (fgets(line, sizeof(line), list)) {
+		pid_t pid = (pid_t)strtol(line, NULL, 10);
+		if (pid <= 0)
+			continue;
+		walk->count++;
+		if (walk->each)
+			walk->each(pid, walk->arg);
+	}
+	fclose(list);
+	if (walk->depth >= MAX_NESTING)
+		return;
+	walk->depth++;
+	each_child_group(fd, walk_group, walk);
+	walk->depth--;
+}
+
+int cgroup_each(int dir, void (*each)(pid_t pid, void *arg), void *arg)
+{
+	struct walk walk = { .each = each, .arg = arg };
+	walk_group(dir, "", -1, &walk);
+	return walk.count;
+}
+
+static void remove_group(int fd, const char *name, int parent, void *arg)
+{
+	int *depth = arg;
+	if (*depth < MAX_NESTING) {
+		++*depth;
+		each_child_group(fd, remove_group, depth);
+		--*depth;
+	}
+	unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+void cgroup_remove(const char *token)
+{
+	if (root_fd < 0 || unlinkat(root_fd, token, AT_REMOVEDIR) == 0 || errno != EBUSY)
+		return;
+	int depth = 0;
+	CLEANUP_FD int fd = openat(root_fd, token, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (fd >= 0)
+		remove_group(fd, token, root_fd, &depth);
+}
+
+static void kill_group(int fd, const char *name, int parent, void *arg)
+{
+	(void)name;
+	(void)parent;
+	(void)arg;
+	CLEANUP_FD int kill_fd = cgroup_open(fd, "cgroup.kill", O_WRONLY);
+	if (kill_fd >= 0)
+		write_full(kill_fd, "1", 1);
+}
+
+void cgroup_kill_leftovers(void)
+{
+	if (root_fd >= 0)
+		each_child_group(root_fd, kill_group, NULL);
+}

@@ -1,0 +1,6 @@
+#include "worker.h"
+
+int worker_main(void)
+{
+	return 2;
+}
