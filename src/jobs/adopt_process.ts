@@ -1,9 +1,9 @@
-import { groupMembers, killQuietly, type ProcStat, procStat } from "../host/mod.ts";
-import { isLive, pause } from "../host/mod.ts";
+import { pause } from "../host/mod.ts";
 import type { Scope } from "../scope/mod.ts";
-import { checkValue, signalName, signalNumber } from "../values/mod.ts";
+import { checkValue, signalNumber } from "../values/mod.ts";
 import type { BaseJob, JobSeed } from "./base_job.ts";
 import type { DriverEvents, ProcessDriver, SignalTarget } from "./driver.ts";
+import { HostMembers, procInfo } from "./host_members.ts";
 import { ProcessJob, type ProcessJobOptions } from "./process_job.ts";
 import { registerJob } from "./register_job.ts";
 import type { Job, ProcInfo } from "./types.ts";
@@ -44,53 +44,43 @@ class AdoptedDriver implements ProcessDriver {
   readonly pid: number;
   readonly pgid: number;
   #exit: AdoptedProcess["exit"];
-  #groups: Set<number>;
+  #members: HostMembers;
   #events: DriverEvents | undefined;
   #released = new AbortController();
-  /** Which process it is, once it was seen: pids are used again. */
-  #startTicks: number | undefined;
 
   constructor(process: AdoptedProcess) {
     this.pid = process.pid;
     this.pgid = process.pgid;
     this.#exit = process.exit;
-    this.#groups = new Set([process.pgid]);
+    this.#members = new HostMembers({ pid: process.pid, pgid: process.pgid });
   }
 
   start(events: DriverEvents): void {
     this.#events = events;
     events.outputEnded("stdout");
     events.outputEnded("stderr");
-    if (this.#exit) {
-      this.#exit.then(
-        async ({ code, signal }) =>
-          await this.#exited(signal ? { sig: signalNumber(signal) } : { code }),
-        (error) => events.lost(error),
-      );
-    } else this.#look();
+    if (this.#exit) this.#follow(this.#exit);
+    else this.#look();
   }
 
   addGroup(pgid: number): void {
-    this.#groups.add(pgid);
+    this.#members.addGroup(pgid);
   }
 
-  async signal(sig: number, target: SignalTarget): Promise<number> {
-    const members = target === "leader" ? await this.#leader() : await this.#members();
-    let reached = 0;
-    for (const { pid } of members) if (killQuietly(pid, signalName(sig))) reached++;
-    return reached;
+  signal(sig: number, target: SignalTarget): Promise<number> {
+    return this.#members.signal(sig, target);
   }
 
   async members(): Promise<ProcInfo[]> {
-    return (await this.#members()).map((stat) => ({ ...stat }));
+    return (await this.#members.list()).map(procInfo);
   }
 
-  async whenEmpty(signal: AbortSignal): Promise<void> {
-    while ((await this.#members()).length > 0) await pause(10, signal);
+  whenEmpty(signal: AbortSignal): Promise<void> {
+    return this.#members.whenEmpty(signal);
   }
 
   async refresh(): Promise<void> {
-    const [leader] = await this.#leader();
+    const leader = await this.#members.leader();
     if (leader?.state === "T") this.#events?.stopped();
     else if (leader) this.#events?.continued();
   }
@@ -101,31 +91,23 @@ class AdoptedDriver implements ProcessDriver {
     this.#released.abort();
   }
 
+  async #follow(exit: NonNullable<AdoptedProcess["exit"]>): Promise<void> {
+    try {
+      const { code, signal } = await exit;
+      const alive = (await this.#members.list()).length;
+      this.#events!.exited({ ...signal ? { sig: signalNumber(signal) } : { code }, alive });
+    } catch (error) {
+      this.#events!.lost(error);
+    }
+  }
+
   async #look(): Promise<void> {
     const { signal } = this.#released;
     try {
-      while ((await this.#leader()).length > 0) await pause(LOOK_MS, signal);
+      while (await this.#members.leader()) await pause(LOOK_MS, signal);
       this.#events!.lost(new Error(`Process ${this.pid} ended, and only its parent knows how`));
     } catch (error) {
       if (!signal.aborted) this.#events!.lost(error);
     }
-  }
-
-  async #exited(exit: { code?: number; sig?: number }): Promise<void> {
-    const alive = (await this.#members()).length;
-    this.#events!.exited({ ...exit, alive });
-  }
-
-  async #leader(): Promise<ProcStat[]> {
-    const stat = await procStat(this.pid);
-    if (!stat || !isLive(stat)) return [];
-    this.#startTicks ??= stat.startTicks;
-    return stat.startTicks === this.#startTicks ? [stat] : [];
-  }
-
-  async #members(): Promise<ProcStat[]> {
-    const leader = await this.#leader();
-    const lists = await Promise.all([...this.#groups].map(groupMembers));
-    return [...new Map([...leader, ...lists.flat()].map((stat) => [stat.pid, stat])).values()];
   }
 }

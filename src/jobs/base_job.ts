@@ -166,13 +166,13 @@ export abstract class BaseJob implements Job {
     keeper.changed(this, undefined);
   }
 
-  wait(timeout?: Duration, options: JobWaitOptions = {}): Promise<JobResult> {
+  async wait(timeout?: Duration, options: JobWaitOptions = {}): Promise<JobResult> {
     checkWait(options);
     const limitMs = timeout === undefined
       ? Infinity
       : milliseconds(timeout, { infinite: true, name: "timeout of job.wait()" });
     const { signal, throughStop } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    signal?.throwIfAborted();
     const refuseStop = limitMs === Infinity && !throughStop;
     const { promise, resolve, reject } = Promise.withResolvers<JobResult>();
     let timer: ReturnType<typeof setTimeout> | undefined;
@@ -193,14 +193,14 @@ export abstract class BaseJob implements Job {
     };
     if (limitMs !== Infinity) {
       const expire = () => settle(() => this.#expire(options).then(resolve, reject));
-      if (limitMs === 0 && !this.isOver) return this.#expire(options);
+      if (limitMs === 0 && !this.isOver) return await this.#expire(options);
       timer = setTimeout(expire, Math.min(limitMs, 2 ** 31 - 1));
     }
     this.#watchers.add(look);
     signal?.addEventListener("abort", abort, { once: true });
     if (refuseStop && !this.isOver) endWatch = this.watchStops();
     look();
-    return promise;
+    return await promise;
   }
 
   async poll(): Promise<JobResult> {

@@ -44,17 +44,6 @@ const ERRNOS: Record<string, SpawnFailure> = {
   ENFILE: "limit",
 };
 
-/** The argument list for a command: a text goes to the shell, a list is run as it is. */
-export function commandArgv(command: string | readonly string[]): readonly string[] {
-  return typeof command === "string" ? ["/bin/sh", "-c", command] : command;
-}
-
-/** How reports call a command. */
-export function commandText(command: string | readonly string[]): string {
-  if (typeof command === "string") return command;
-  return command.map((word) => /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word}'`).join(" ");
-}
-
 /**
  * Starts a process in a guest as a job of the process-wide table. Resolves when the guest has reported its pid.
  *

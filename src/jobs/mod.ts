@@ -1,7 +1,9 @@
 /** Jobs: processes of guests and of this host, tasks, their output and their results. @module */
 export type { OutputBytes, OutputChunk } from "./output_buffer.ts";
 export * from "./errors.ts";
-export { commandArgv, commandText, type GuestJobSpec, startGuestJob } from "./guest_driver.ts";
+export { commandArgv, commandText } from "./command.ts";
+export { type GuestJobSpec, startGuestJob } from "./guest_driver.ts";
+export { background, BACKGROUND_OPTIONS } from "./host_driver.ts";
 export {
   type AdoptedProcess,
   createJobTable,

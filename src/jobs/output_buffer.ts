@@ -182,12 +182,15 @@ export class OutputBuffer {
   }
 
   /** Waits until more than `total` bytes were written, or the output is closed; at once if that is so. */
-  changedSince(total: number, options: { signal?: AbortSignal } = {}): Promise<StreamStats> {
+  async changedSince(
+    total: number,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<StreamStats> {
     checkChanged(options);
     const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#closed || this.#total > total) return Promise.resolve(this.stats());
-    return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    if (this.#closed || this.#total > total) return this.stats();
+    return await new Promise((resolve, reject) => {
       const wake = () => {
         if (!this.#closed && this.#total <= total) return;
         this.#waiters.delete(wake);
@@ -227,13 +230,13 @@ export class OutputBuffer {
    *
    * @throws {LogWaitError} If the time is over or the output ends before a match.
    */
-  waitFor(pattern: string | RegExp, options: LogWaitOptions = {}): Promise<LogMatch> {
+  async waitFor(pattern: string | RegExp, options: LogWaitOptions = {}): Promise<LogMatch> {
     checkWaitFor(options);
     checkPattern(pattern, "output.waitFor()");
     const seconds = options.timeout ?? DEFAULT_WAIT_S * timeScale();
     const limitMs = milliseconds(seconds, { infinite: true });
     const { signal } = options;
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<LogMatch>();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const stop = this.watch(pattern, options, (match) => {
@@ -258,7 +261,7 @@ export class OutputBuffer {
       }, limitMs);
     }
     signal?.addEventListener("abort", abort, { once: true });
-    return promise;
+    return await promise;
   }
 
   /**

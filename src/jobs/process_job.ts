@@ -140,7 +140,9 @@ export class ProcessJob extends BaseJob {
     work.finally(() => this.#kills.delete(work)).catch(() => {}); // The caller gets the error below.
     if (!plan.wait) return await this.poll();
     await work;
-    return await this.wait(undefined, { throughStop: true });
+    // An adopted process is gone now, although nobody can tell its exit code: that is no failure of the kill.
+    await this.#untilOver();
+    return this.snapshot();
   }
 
   async signal(
