@@ -14,6 +14,8 @@ export interface GuestLink {
   client(op: string): AgentClient;
   /** Aborts when waiting for the machine has become pointless, with the reason. */
   alarm(): AbortSignal;
+  /** Says more about why an operation failed, once that is known: the machine's end, a panic. */
+  explain(error: unknown): Promise<unknown>;
   /** What is open in the guest for the harness' sake and would not survive a snapshot. */
   readonly open: OpenResources;
 }
@@ -69,10 +71,13 @@ export async function operate<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const client = link.client(op);
-  return await trackOperation(
-    { op: text, vm: link.vm },
-    () => withSignals([signal, currentSignal(), link.alarm()], (any) => fn(client, any)),
-  );
+  return await trackOperation({ op: text, vm: link.vm }, async () => {
+    try {
+      return await withSignals([signal, currentSignal(), link.alarm()], (any) => fn(client, any));
+    } catch (error) {
+      throw signal?.aborted && error === signal.reason ? error : await link.explain(error);
+    }
+  });
 }
 
 /** One request as an operation. */

@@ -47,7 +47,11 @@ export abstract class RunOperations extends SyscallOperations {
         signal: any, // Kills it: nobody waits for its result any more.
       });
       this.started(job);
-      return await finish(job, timeout, any);
+      try {
+        return await finish(job, timeout, any);
+      } finally {
+        this.finished(job);
+      }
     });
     return check ? result.assertOk() : result;
   }
@@ -160,6 +164,9 @@ export abstract class RunOperations extends SyscallOperations {
 
   /** Called with every job that was started here. */
   protected started(_job: Job): void {}
+
+  /** Called with a job whose result was given to its only caller. */
+  protected finished(_job: Job): void {}
 }
 
 async function finish(
