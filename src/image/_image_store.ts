@@ -4,7 +4,7 @@ import type { BuildContext } from "./build_context.ts";
 import type { Image } from "./image.ts";
 
 /** An image as its folder keeps it: files are named relative to that, or by their full path. */
-interface ImageRecord extends Image {
+export interface ImageRecord extends Image {
   /** Sizes of the files in the folder: a cheap check that they are whole. */
   sizes: Record<string, number>;
 }
@@ -29,7 +29,7 @@ export async function storedImage(
 ): Promise<Image> {
   const text = JSON.stringify([context.arch, inputs]);
   const digest = await sha256(new TextEncoder().encode(text));
-  const dir = `${context.cacheDir}/images/${folderName(name)}-${digest.slice(0, 16)}`;
+  const dir = imageFolder(name, digest, context);
   await publish(dir, async (tmp) => {
     const image = { name, arch: context.arch, digest, ...await build(tmp) };
     await writeRecord(tmp, image);
@@ -78,9 +78,10 @@ export async function linkFile(from: string, to: string): Promise<void> {
   }
 }
 
-/** Turns a name into one that a folder can have. */
-export function folderName(name: string): string {
-  return name.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "_");
+/** Returns the folder of the cache for an image. */
+export function imageFolder(name: string, digest: string, context: BuildContext): string {
+  const safe = name.replace(/[^A-Za-z0-9._-]/g, "_").replace(/^\.+/, "_");
+  return `${context.cacheDir}/images/${safe}-${digest.slice(0, 16)}`;
 }
 
 async function writeRecord(dir: string, image: Image): Promise<void> {

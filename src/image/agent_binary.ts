@@ -140,9 +140,17 @@ async function build(
   toolchain: Toolchain,
   context: BuildContext,
 ): Promise<string> {
-  const dir = `${context.cacheDir}/agents/${await sourceDigest(sources, files, toolchain)}`;
+  const digest = await sourceDigest(sources, files, toolchain);
+  const dir = `${context.cacheDir}/agents/${digest}`;
   const binary = `${dir}/${BINARY}`;
-  await publish(dir, (tmp) => compileAll(sources, files, toolchain, tmp, context), {
+  const compile = async (tmp: string) => {
+    await compileAll(sources, files, toolchain, tmp, context);
+    if (await sourceDigest(sources, files, toolchain) === digest) return;
+    throw new ImageError("Cannot use the agent that was built: its sources changed meanwhile", {
+      next: "try again",
+    });
+  };
+  await publish(dir, compile, {
     signal: context.signal,
     onWait: () => context.onProgress?.("waiting for another process that builds the agent"),
     isWhole: () => exists(binary),

@@ -8,6 +8,7 @@ import {
   type ImageDefinition,
   type ImageDefinitions,
 } from "./definition.ts";
+import { embeddedTiny } from "./_embedded_image.ts";
 import { diskImage } from "./_disk_image.ts";
 import { cleanImages } from "./image_cache.ts";
 import type { Image } from "./image.ts";
@@ -52,7 +53,9 @@ export async function resolveImage(
   if (definition.build) await runBuildHook(name, definition.build, root, context);
   const full = await withFullPaths(name, definition, root);
   const chosen = kernel ? { ...full, kernel: kernel.kernel, modulesDir: kernel.modules } : full;
-  const found = await buildKind(name, chosen, context, { refresh });
+  const isPlainTiny = image === "tiny" && !kernel && !refresh && !context.agent;
+  const found = isPlainTiny && await embeddedTiny(context) ||
+    await buildKind(name, chosen, context, { refresh });
   if (context.built.size > 0) await cleanImages({}, context);
   return found;
 }
