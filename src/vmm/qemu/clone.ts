@@ -34,7 +34,7 @@ export async function buildTemplate(
   const auth = drawSecret();
   const ram = `${dir}/${ENTRY_FILES.ram}`;
   await makeRamFile(ram, memoryBytes);
-  const media = await writeBootMedia(dir, image, auth.secret);
+  const media = await writeBootMedia(dir, image, auth.secret, { signal });
   const cmdline = kernelCmdline({
     image: image.cmdline,
     instead: spec.cmdline,

@@ -7,7 +7,7 @@ import type { Accelerator, Machine, MachineSpec, SavedState, Vmm } from "../type
 import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts";
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
-import { writeBootMedia } from "./boot_files.ts";
+import { takesBootFiles, writeBootMedia } from "./boot_files.ts";
 import { buildTemplate, hasDevices, startClone } from "./clone.ts";
 import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
@@ -144,7 +144,10 @@ export class QemuVmm implements Vmm {
     const machine = failed.use(
       await startMachine(context, spec, {
         plan: async (dir) => {
-          const media = await writeBootMedia(dir, image, auth.secret, spec.files);
+          const media = await writeBootMedia(dir, image, auth.secret, {
+            files: spec.files,
+            signal,
+          });
           const disks = await Promise.all((spec.disks ?? []).map((disk) => prepareDisk(dir, disk)));
           if (image.disk) {
             const path = await makeOverlay(dir, "root", image.disk);
@@ -169,7 +172,7 @@ export class QemuVmm implements Vmm {
         bootSecret: auth.secret,
         agentTimeoutMs,
         // Elsewhere they are in the initial RAM file system.
-        files: image.agentIsInit ? [] : spec.files,
+        files: takesBootFiles(image) ? [] : spec.files,
         save: hasDevices(spec) ? undefined : (self, options) =>
           saveMachine(context, self, {
             facts: {
