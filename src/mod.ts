@@ -3,6 +3,8 @@
  *
  * @module
  */
+import "./runner/install_deno_bridge.ts";
+
 export {
   afterAll,
   afterEach,

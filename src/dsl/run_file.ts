@@ -7,16 +7,12 @@ import {
   setScopeSignal,
   timeScale,
 } from "../scope/mod.ts";
-import {
-  classify,
-  InterruptedError,
-  isInfrastructure,
-  LeakError,
-  TestTimeoutError,
-} from "./classify.ts";
+import { classify, InterruptedError, LeakError, TestTimeoutError } from "./classify.ts";
 import { timeoutOf } from "./meta.ts";
 import type { Failure, FileObserver, TestInfo, TestOutcome } from "./observer.ts";
 import type { FileRegistry, TestDefinition } from "./registry.ts";
+import { Retries } from "./retries.ts";
+import { DEFAULT_TEST_TIMEOUT_MS, runHook } from "./run_hook.ts";
 import { type RunningTest, runTest } from "./run_test.ts";
 import { type SelectedTest, type Selection, selectTests } from "./select.ts";
 import { shuffled } from "./shuffle.ts";
@@ -50,8 +46,6 @@ export interface FileOutcome {
   stopped: "interrupted" | "timeout" | "maxFailures" | undefined;
 }
 
-/** Default limit of a test on hardware virtualisation. */
-export const DEFAULT_TEST_TIMEOUT_MS = 60_000;
 /** Least limit of a file on hardware virtualisation. */
 export const DEFAULT_FILE_TIMEOUT_MS = 300_000;
 
@@ -162,38 +156,16 @@ export class FileRun {
     }
   }
 
-  /** A hook of the file: what it opens belongs to the file; its own limit is that of a test. */
-  async #hook(fn: () => unknown, phase: string): Promise<Failure | undefined> {
-    const ms = this.#options.timeoutMs;
-    const limit = new TimeLimit(() => ms ?? DEFAULT_TEST_TIMEOUT_MS * timeScale());
-    const abort = new AbortController();
-    const scope = this.scope;
-    setCharge(scope, both(this.#limit!, limit));
-    setScopeSignal(scope, abort.signal);
-    const stopped = Promise.withResolvers<Failure>();
-    const onStop = () => stopped.resolve({ error: this.#stop.signal.reason, phase });
-    if (this.#stop.signal.aborted && phase === "beforeAll") onStop();
-    if (phase === "beforeAll") this.#stop.signal.addEventListener("abort", onStop, { once: true });
-    const work = scope.run(async () => await fn()).then(
-      () => undefined,
-      (error: unknown): Failure => ({ error, phase }),
-    );
-    const expired = limit.expired.then((): Failure => {
-      const time = formatSeconds(limit.limitMs / 1000);
-      const error = new TestTimeoutError(
-        `${phase}() did not end within ${time}`,
-        limit.limitMs,
-        {},
-      );
-      return { error, phase };
+  #hook(fn: () => unknown, phase: "beforeAll" | "afterAll"): Promise<Failure | undefined> {
+    return runHook(fn, {
+      phase,
+      scope: this.scope,
+      timeoutMs: this.#options.timeoutMs,
+      // What afterAll() cleans up has to be cleaned up after an interrupt too.
+      stop: phase === "beforeAll" ? this.#stop.signal : undefined,
+      fileLimit: this.#limit,
+      signalAfter: this.#stop.signal,
     });
-    const failure = await Promise.race([work, expired, stopped.promise]);
-    limit.stop();
-    this.#stop.signal.removeEventListener("abort", onStop);
-    if (failure) abort.abort(failure.error);
-    setCharge(scope, this.#limit!);
-    setScopeSignal(scope, this.#stop.signal);
-    return failure;
   }
 
   async #tests(hookFailure: Failure | undefined): Promise<TestOutcome[]> {
@@ -233,9 +205,7 @@ export class FileRun {
         failure: hookFailure,
       });
     }
-    const retries = test.meta.retries ?? this.#options.retries ?? 0;
-    let spent = 0;
-    let infrastructure = 1;
+    const retries = new Retries(test.meta.retries ?? this.#options.retries ?? 0);
     for (let attempt = 1;; attempt++) {
       const limit = testLimit(test, this.#options.timeoutMs);
       const info = this.#info(test, attempt, limit());
@@ -248,13 +218,7 @@ export class FileRun {
         running: this.running,
         limit,
       });
-      if (outcome.status === "failed" && !this.#stop.signal.aborted) {
-        if (isInfrastructure(outcome.class) && infrastructure-- > 0) outcome.willRetry = true;
-        else if (spent < retries) {
-          spent++;
-          outcome.willRetry = true;
-        }
-      }
+      if (!this.#stop.signal.aborted && retries.take(outcome)) outcome.willRetry = true;
       if (outcome.status === "passed" && attempt > 1) outcome.status = "flaky";
       await this.#observer.testFinished?.(outcome);
       if (!outcome.willRetry) return outcome;
@@ -311,10 +275,3 @@ const NOT_RUN: Record<string, string> = {
   timeout: "not run: the time of the file had run out",
   maxFailures: "not run: too many tests had failed",
 };
-
-function both(a: TimeLimit, b: TimeLimit): { pause(): void; resume(): void } {
-  return {
-    pause: () => (a.pause(), b.pause()),
-    resume: () => (a.resume(), b.resume()),
-  };
-}

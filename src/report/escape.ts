@@ -18,6 +18,7 @@ export function escapeLine(text: string): string {
 /** Text for XML: markup is escaped, and what XML 1.0 cannot hold is shown as `\x00`. */
 export function escapeXml(text: string): string {
   const valid = text.toWellFormed().replace(
+    // deno-lint-ignore no-control-regex -- the characters that XML 1.0 excludes or discourages
     /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]/g,
     (char) => {
       const code = char.charCodeAt(0);

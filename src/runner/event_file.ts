@@ -5,8 +5,9 @@ export class EventFile implements Disposable {
   #file: Deno.FsFile;
   #encoder = new TextEncoder();
 
-  constructor(path: string) {
-    this.#file = Deno.openSync(path, { write: true, create: true, truncate: true });
+  constructor(path: string, options: { append?: boolean } = {}) {
+    const { append = false } = options;
+    this.#file = Deno.openSync(path, { write: true, create: true, truncate: !append, append });
   }
 
   write(event: BelljarEvent): void {

@@ -66,9 +66,8 @@ export function readMark(
 ): { before: string; n: number; test: string | undefined } | undefined {
   const start = line.indexOf(`\x1e${mark}:`);
   if (start < 0) return undefined;
-  const [n = "", test = ""] = line.slice(start + mark.length + 2).replace(/\x1e.*$/s, "").split(
-    ":",
-  );
+  const [content = ""] = line.slice(start + mark.length + 2).split("\x1e", 1);
+  const [n = "", test = ""] = content.split(":");
   return {
     before: line.slice(0, start),
     n: Number(n),

@@ -1,0 +1,222 @@
+import { relative } from "node:path";
+import {
+  classify,
+  type Failure,
+  type FileObserver,
+  FileRegistry,
+  Retries,
+  runHook,
+  type RunningTest,
+  runTest,
+  setRegistry,
+  setRegistryFallback,
+  type StepHost,
+  type TestDefinition,
+  type TestInfo,
+  testLimit,
+  type TestOutcome,
+} from "../dsl/mod.ts";
+import { closeCurrentRun } from "../host/mod.ts";
+import { type BelljarEvent, isKind } from "../report/events.ts";
+import { errorInfo } from "../report/error_info.ts";
+import { formatSite, runScope, Scope, setDefaultScope, setEventSink } from "../scope/mod.ts";
+import { failureNotes } from "./_failure_notes.ts";
+import { type Emit, makeEmit } from "./emit.ts";
+import { EventFile } from "./event_file.ts";
+import { EventObserver } from "./event_observer.ts";
+import { unmetRequirement } from "./requirements.ts";
+
+/** Whether `deno test` runs this process: elsewhere `Deno.test` is a function that takes nothing. */
+export function isUnderDenoTest(): boolean {
+  return typeof Deno.test === "function" && Deno.test.length > 0 &&
+    typeof Deno.test.afterAll === "function";
+}
+
+/**
+ * Makes the tests of belljar tests of Deno when a file runs under `deno test`: names, filters and reports are Deno's, scopes,
+ * hooks, timeouts and steps are belljar's.
+ */
+export function installDenoBridge(): void {
+  if (!isUnderDenoTest()) return;
+  let bridge: DenoBridge | undefined;
+  setRegistryFallback(() => (bridge ??= new DenoBridge()).registry);
+  // Registered when belljar is imported, so that it runs after the author's own; it runs even if no test was chosen.
+  Deno.test.afterAll(() => bridge?.end());
+  // A file whose top level throws runs no afterAll: what it opened is closed without anybody waiting for it.
+  globalThis.addEventListener("unload", () => void bridge?.scope.close());
+}
+
+class DenoBridge {
+  readonly registry = new FileRegistry();
+  readonly scope: Scope;
+  #observer: FileObserver;
+  #emit: Emit;
+  #events: EventFile | undefined;
+  #running = new Set<RunningTest>();
+  #ready: Promise<Failure | undefined> | undefined;
+  #started = performance.now();
+  #failed = 0;
+  #ran = 0;
+  #file: string;
+
+  constructor() {
+    const path = decodeURIComponent(new URL(Deno.mainModule).pathname);
+    this.#file = relative(Deno.cwd(), path);
+    this.scope = new Scope(this.#file, { kind: "file", parent: runScope() });
+    const target = Deno.env.get("BELLJAR_EVENTS");
+    // The files of one `deno test` write to the same stream.
+    if (target) this.#events = new EventFile(target, { append: true });
+    const run = crypto.randomUUID().slice(0, 8);
+    this.#emit = makeEmit(run, (event) => {
+      this.#events?.write(event);
+      show(event);
+    });
+    const seed = Number(Deno.env.get("BELLJAR_SEED")) ||
+      crypto.getRandomValues(new Uint32Array(1))[0]!;
+    const observer = new EventObserver({ file: this.#file, seed, emit: this.#emit });
+    this.#observer = observer;
+    setEventSink(observer.sink);
+    setDefaultScope(this.scope);
+    // Kept as the registry itself, so that definitions after the first come here without another question.
+    setRegistry(this.registry);
+    this.registry.onTest = (test) => this.#define(test);
+    this.#emit("file_started", { file: this.#file, pid: Deno.pid, attempt: 1 });
+  }
+
+  /** Runs the file's last hooks and closes what it opened. */
+  async end(): Promise<void> {
+    const errors: unknown[] = [];
+    if (this.#ready) {
+      for (const { fn } of this.registry.afterAll.toReversed()) {
+        const failure = await runHook(fn, { phase: "afterAll", scope: this.scope });
+        if (failure) errors.push(failure.error);
+      }
+    }
+    const report = await this.scope.close();
+    if (report.error) errors.push(report.error);
+    const left = report.closed.filter(({ leaked }) => leaked);
+    if (this.registry.options.strict && left.length > 0) {
+      const names = left.map(({ kind, name, site }) =>
+        `${kind} ${name}, created at ${formatSite(site)}`
+      );
+      errors.push(new Error(`The file left open: ${names.join("; ")}`));
+    }
+    const all = await runScope().close();
+    if (all.error) errors.push(all.error);
+    await closeCurrentRun();
+    const [error] = errors;
+    const isFailed = this.#failed > 0 || errors.length > 0;
+    this.#emit("file_finished", {
+      file: this.#file,
+      status: isFailed ? "failed" : this.#ran > 0 ? "passed" : "skipped",
+      durationMs: performance.now() - this.#started,
+      ...errors.length > 0 && { class: classify(error), error: errorInfo(error) },
+    });
+    this.#events?.[Symbol.dispose]();
+    if (errors.length === 1) throw error;
+    if (errors.length > 1) throw new AggregateError(errors, "Cannot close the file");
+  }
+
+  #define(test: TestDefinition): void {
+    const skip = this.registry.skipAll ?? test.skip ??
+      (test.meta.slow && !Deno.env.get("BELLJAR_INCLUDE_SLOW") ? "slow" : undefined);
+    Deno.test({
+      name: test.name,
+      ignore: skip !== undefined,
+      only: test.only,
+      sanitizeOps: false,
+      sanitizeResources: false,
+      fn: (context) => this.#run(test, context),
+    });
+  }
+
+  async #run(test: TestDefinition, context: Deno.TestContext): Promise<void> {
+    this.registry.seal("the tests of the file run already");
+    const reason = this.registry.skipAll ?? await unmetRequirement(test);
+    if (reason !== undefined) return await showSkip(context, reason);
+    const broken = await (this.#ready ??= this.#beforeAll());
+    if (broken) throw broken.error;
+    this.#ran++;
+    const retries = new Retries(test.meta.retries ?? 0);
+    for (let attempt = 1;; attempt++) {
+      const outcome = await this.#attempt(test, attempt, context);
+      if (retries.take(outcome)) outcome.willRetry = true;
+      if (outcome.status === "passed" && attempt > 1) outcome.status = "flaky";
+      await this.#observer.testFinished?.(outcome);
+      if (!outcome.willRetry) return await this.#show(outcome, context);
+    }
+  }
+
+  async #beforeAll(): Promise<Failure | undefined> {
+    for (const { fn } of this.registry.beforeAll) {
+      const failure = await runHook(fn, { phase: "beforeAll", scope: this.scope });
+      if (failure) return failure;
+    }
+    return undefined;
+  }
+
+  async #attempt(
+    test: TestDefinition,
+    attempt: number,
+    context: Deno.TestContext,
+  ): Promise<TestOutcome> {
+    const limit = testLimit(test, undefined);
+    const info: TestInfo = {
+      name: test.name,
+      meta: test.meta,
+      site: test.site,
+      attempt,
+      timeoutMs: limit(),
+    };
+    await this.#observer.testStarted?.(info);
+    return await runTest(test, info, {
+      registry: this.registry,
+      fileScope: this.scope,
+      observer: this.#observer,
+      running: this.#running,
+      limit,
+      stepHost: stepHost(context),
+    });
+  }
+
+  async #show(outcome: TestOutcome, context: Deno.TestContext): Promise<void> {
+    if (outcome.status === "skipped") return await showSkip(context, outcome.reason ?? "skipped");
+    const notes = failureNotes(outcome);
+    // deno-lint-ignore no-console -- Deno shows what a test prints; there is no other way into its report
+    if (notes) console.error(notes);
+    if (outcome.status !== "failed") return;
+    this.#failed++;
+    // What failed in a step is shown there: Deno says "due to 1 failed step" by itself.
+    const failures = [outcome.failure, ...outcome.others].filter((failure) =>
+      failure !== undefined
+    );
+    const errors = failures.filter(({ inStep }) => !inStep).map(({ error }) => error);
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} failures`);
+  }
+}
+
+/** Deno's report has no place for logs and warnings: they are printed. */
+function show(event: BelljarEvent): void {
+  // deno-lint-ignore no-console -- see above
+  if (isKind(event, "log")) console.log(event.text);
+  // deno-lint-ignore no-console -- see above
+  if (isKind(event, "warning")) console.warn(`warning: ${event.message}`);
+}
+
+/** Steps are steps of Deno too. It fails the test when a step throws, without throwing itself. */
+function stepHost(context: Deno.TestContext): StepHost {
+  return async (name, body) => {
+    await context.step({
+      name,
+      sanitizeOps: false,
+      sanitizeResources: false,
+      fn: (inner) => body(stepHost(inner)),
+    });
+  };
+}
+
+/** Deno cannot skip a test that runs: a step that is ignored tells the reason. */
+async function showSkip(context: Deno.TestContext, reason: string): Promise<void> {
+  await context.step({ name: `skipped: ${reason}`, ignore: true, fn: () => {} });
+}
