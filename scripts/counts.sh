@@ -16,11 +16,11 @@ check() {
   if step "$@"; then note "$1" 1 0 0; else note "$1" 0 1 0; fi
 }
 
-# The number before a word in a line of counts; 0 without one.
+# The sum of the numbers before some words in a line of counts.
 number_of() {
   local found
-  found=$(grep -oE "[0-9]+ ($1)\b" <<<"$2" | head -n 1) || true
-  echo "${found:-0}" | cut -d' ' -f1
+  found=$(grep -oE "[0-9]+ ($1)\b" <<<"$2" | cut -d' ' -f1) || true
+  echo $((${found//$'\n'/+} + 0))
 }
 
 logged() {
@@ -29,23 +29,24 @@ logged() {
   "$@" 2>&1 | tee "$log"
 }
 
-# A command that prints its own count: tests "what" command... What it prints last counts, be it
-# Deno's "ok | 3 passed (2 steps) | 0 failed | 1 ignored (4ms)" or "3 passed, 0 failed, 1 skipped".
+# A command that prints its own count: tests "what" command... What it prints last counts:
+# Deno's "ok | 3 passed (2 steps) | 0 failed | 1 ignored (4ms)", belljar's "FAILED 3 passed, 1 failed, 1 file failed
+# in 2 files, 40 ms" or the plain "3 passed, 0 failed, 1 skipped" of these scripts.
 tests() {
   local what=$1 log status=0 line bad
   shift
   log=$(mktemp)
   step "$what" logged "$log" "$@" || status=$?
-  line=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '(^| )[0-9]+ passed\b.*[0-9]+ failed\b' | tail -n 1) || true
+  line=$(sed 's/\x1b\[[0-9;]*m//g' "$log" | grep -E '^((ok|FAILED) \| |[A-Z]+ )?[0-9]+ passed\b' | tail -n 1) || true
   rm -f "$log"
-  bad=$(number_of failed "$line")
+  bad=$(number_of 'failed|files? failed' "$line")
   if [ -z "$line" ]; then
     echo "    no count of tests in the output of: $what" >&2
     bad=1
   elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
     bad=1 # it failed in what it does not count
   fi
-  note "$what" "$(number_of passed "$line")" "$bad" "$(number_of 'ignored|skipped' "$line")"
+  note "$what" "$(number_of 'passed|flaky' "$line")" "$bad" "$(number_of 'ignored|skipped' "$line")"
 }
 
 # Prints the last line and ends with the status that goes with it.

@@ -76,6 +76,18 @@ Deno.test("tests() adds up what suites print last", async (t) => {
     ],
     ["a plain line", "echo '7 passed, 0 failed, 2 skipped'", "7 passed, 0 failed, 2 skipped", 0],
     [
+      "belljar's line",
+      "echo 'PASSED 4 passed, 1 flaky, 2 skipped in 3 files, 40 ms'",
+      "5 passed, 0 failed, 2 skipped",
+      0,
+    ],
+    [
+      "belljar's line with failures",
+      "echo 'FAILED 1 passed, 2 failed, 1 file failed in 3 files, 40 ms'; exit 1",
+      "1 passed, 3 failed",
+      1,
+    ],
+    [
       "the last of several",
       "echo '9 passed, 9 failed'; echo '2 passed, 0 failed'",
       "2 passed, 0 failed",
