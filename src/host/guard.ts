@@ -87,6 +87,7 @@ export class GuardClient {
     const child = this.#child;
     if (!child) return;
     this.#child = undefined;
+    child.ref(); // its end is waited for
     await this.#writer?.write(ENCODER.encode("done\n")).catch(() => {}); // gone already
     await this.#writer?.close().catch(() => {}); // gone already
     const left = new AbortController();
@@ -107,7 +108,7 @@ export class GuardClient {
       stdout: "null",
       stderr: "null",
     });
-    child.unref();
+    child.unref(); // a harness that has nothing else to do may end
     const writer = child.stdin.getWriter();
     writer.closed.catch(() => {}); // The status tells.
     this.#child = child;

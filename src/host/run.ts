@@ -202,7 +202,6 @@ export async function closeCurrentRun(): Promise<void> {
 }
 
 function guarded(child: Deno.ChildProcess, options: Deno.CommandOptions): GuardedProcess {
-  child.unref();
   let ended = false;
   // The guard's end of the pipe is the process' life: the writer is held until it ends.
   const pipe = child.stdin.getWriter();
