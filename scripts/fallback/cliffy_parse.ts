@@ -155,7 +155,7 @@ export function readWords(
     parser.parse(words, { from: "user" });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    throw new ValidationError(error.message.replace(/^error: /, ""), { cause: error });
+    throw new ValidationError(plainWords(error.message), { cause: error });
   }
   checkCombinations(declared.options, found);
   const options = {
@@ -174,6 +174,18 @@ export function readWords(
     return convert(declared, hint, "Argument", hint.replace(/[<>[\].]|:.*/g, ""), value);
   });
   return { options, args };
+}
+
+/** Commander's `error: unknown option '--fo'`, with its guess on a line of its own, as one sentence. */
+function plainWords(message: string): string {
+  const text = message.replace(/^error: /, "")
+    .replace(
+      /\n\(Did you mean (?:one of )?(.*)\?\)$/s,
+      (_, names: string) =>
+        `: did you mean ${names.split(", ").map((name) => `"${name}"`).join(" or ")}?`,
+    )
+    .replace(/'([^']*)'/g, '"$1"');
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function keyOf(flags: string): string {
