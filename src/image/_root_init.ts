@@ -1,5 +1,5 @@
-/** Serial number that the disk with an image's root file system has to have. */
-export const ROOT_SERIAL = "belljar-root";
+/** Serial number that the disk with an image's root file system has: its id among the disks. */
+export const ROOT_SERIAL = "root";
 
 /** Folder of the initramfs from which files are copied to the root file system. */
 export const FILES_FOLDER = "belljar-files";
@@ -128,6 +128,12 @@ exec switch_root /newroot /init
 const START_SYSTEMD = `
 cp /agent /newroot/run/belljar/agent
 copy_secret /newroot/run/belljar/secret
+listen=
+for word in $(cat /proc/cmdline); do
+	case "$word" in
+	belljar.vsock=*) listen="--listen vsock:\${word#*=}" ;;
+	esac
+done
 port="$(wait_for find_port)" || echo "belljar: there is no port ${CONTROL_PORT}"
 units=/newroot/run/systemd/system
 mkdir -p "$units/sysinit.target.wants"
@@ -140,7 +146,7 @@ Conflicts=shutdown.target
 Before=shutdown.target
 
 [Service]
-ExecStart=/run/belljar/agent agent --control $port --secret-file /run/belljar/secret
+ExecStart=/run/belljar/agent agent --control $port --secret-file /run/belljar/secret $listen
 Restart=on-failure
 OOMScoreAdjust=-999
 Delegate=yes

@@ -16,13 +16,13 @@ import type { Image } from "./image.ts";
 import { chosenKernel } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 2;
+const VERSION = 1;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself
  * is not changed: an initramfs adds the agent when a machine starts.
  *
- * The disk must be given to machines as a virtio disk with the serial number `belljar-root`, each
+ * The disk must be given to machines as a virtio disk with the serial number `root`, each
  * with an overlay of its own.
  *
  * @param definition With full paths.

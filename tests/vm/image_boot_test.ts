@@ -5,6 +5,7 @@ import {
   type Image,
   joinInitrds,
   resolveImage,
+  SECRET_PATH,
 } from "../../src/image/mod.ts";
 import { tempDir } from "../image/_objects.ts";
 
@@ -140,4 +141,50 @@ Deno.test("a user's initrd boots unmodified, with its links and folders kept", a
   assertMatch(lines[start + 4]!, /belljar\.test=1/);
   assertEquals(lines[start + 5], "1");
   assertEquals(await Deno.readFile(`${dir.path}/initrd.gz`), before);
+});
+
+Deno.test("a root file system made of a folder boots from its disk with files added", async () => {
+  await using dir = await tempDir();
+  const tree = `${dir.path}/tree`;
+  await Deno.mkdir(`${tree}/usr/bin`, { recursive: true });
+  await Deno.mkdir(`${tree}/data`, { mode: 0o710 });
+  await Deno.symlink("usr/bin", `${tree}/bin`);
+  await Deno.symlink("/data", `${tree}/alias`);
+  await Deno.copyFile("/bin/busybox", `${tree}/usr/bin/busybox`);
+  await Deno.symlink("busybox", `${tree}/usr/bin/sh`);
+  await Deno.writeTextFile(`${tree}/data/old`, "from the tree\n");
+
+  const options = { agent: await init(), root: dir.path };
+  const image = await resolveImage({ rootfs: "tree" }, options);
+  assertEquals([image.kind, image.agentIsInit, image.disk?.format], ["rootfs", true, "raw"]);
+  const before = await Deno.readFile(image.disk!.path);
+  await Deno.writeFile(
+    `${dir.path}/own.cpio`,
+    bootFilesCpio([
+      { path: "/alias/new", content: new TextEncoder().encode("added\n"), mode: 0o600, uid: 7 },
+      { path: "/data/old", content: new TextEncoder().encode("replaced\n") },
+      { path: SECRET_PATH, content: new Uint8Array(32), mode: 0o400 },
+    ], image),
+  );
+  const lines = await bootImage(
+    { ...image, initrds: [...image.initrds, `${dir.path}/own.cpio`] },
+    `
+      b=/bin/busybox
+      $b cat /data/new /data/old; $b stat -c '%a %u' /data/new /data /etc/belljar/secret
+      $b grep -c ' / ext4 ' /proc/mounts
+      $b ls /lib/modules/$($b uname -r) | $b grep -c modules.dep$
+    `,
+    {
+      dir: dir.path,
+      args: [
+        ...["-drive", `if=none,id=root,file=${image.disk!.path},format=raw,snapshot=on`],
+        ...["-device", "virtio-blk-pci,drive=root,serial=root"],
+      ],
+    },
+  );
+  const start = lines.indexOf("added");
+  assertEquals(lines.slice(start, start + 7), [
+    ...["added", "replaced", "600 7", "710 0", "400 0", "1", "1"],
+  ]);
+  assertEquals(await Deno.readFile(image.disk!.path), before);
 });
