@@ -65,6 +65,7 @@ export class ProcessJob extends BaseJob {
   #limitTimer: ReturnType<typeof setTimeout> | undefined;
   #unlisten: (() => void) | undefined;
   #kills = new Set<Promise<unknown>>();
+  #limits = new Set<AbortController>();
   #registration: Registration | undefined;
   #disposing: Promise<void> | undefined;
   #logFile: LogFile | undefined;
@@ -207,6 +208,7 @@ export class ProcessJob extends BaseJob {
       await this.#endMembers(killPlan(undefined, this.#defaults));
     }
     this.#release();
+    await Promise.allSettled(this.#kills);
   }
 
   /** The kill sequence: signal, continue what is stopped, grace, SIGKILL, and nobody may be left. */
@@ -239,16 +241,18 @@ export class ProcessJob extends BaseJob {
     const limit = new AbortController();
     const timer = ms === Infinity ? undefined : setTimeout(() => limit.abort(limit), ms);
     const stopWatch = this.watch(() => this.state === "lost" && limit.abort(this.lostError()));
+    this.#limits.add(limit);
     try {
       await this.#driver.whenEmpty(limit.signal);
       this.#emptied();
       return true;
     } catch (error) {
-      if (error === limit) return false;
+      if (error === limit) return this.#empty;
       throw error;
     } finally {
       clearTimeout(timer);
       stopWatch();
+      this.#limits.delete(limit);
     }
   }
 
@@ -320,6 +324,7 @@ export class ProcessJob extends BaseJob {
   #emptied(): void {
     if (this.#empty) return;
     this.#empty = true;
+    for (const limit of this.#limits) limit.abort(limit); // One of several kills saw it: the others need not look.
     if (this.#surveyed && !this.isOver && this.#openStreams.size > 0) this.#drain();
     if (this.isOver) this.#release();
   }
@@ -365,6 +370,8 @@ export class ProcessJob extends BaseJob {
     if (this.#released) return;
     this.#released = true;
     this.#driver.release();
-    this.#registration?.release();
+    // Until the last kill has ended, the scope has something to wait for.
+    if (this.#kills.size === 0) this.#registration?.release();
+    else Promise.allSettled(this.#kills).then(() => this.#registration?.release());
   }
 }
