@@ -160,7 +160,7 @@ function checkJson(module: Module): void {
     JSON.parse(module.text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    const place = new LineIndex(module.text).at(jsonErrorOffset(error, module.text));
+    const place = new LineIndex(module.text).at(jsonErrorOffset(module.text));
     module.errors.push(
       errorAt(module, place, (at) => `Cannot parse "${at}": ${jsonErrorReason(error)}`, {
         code: "SYNTAX",

@@ -27,10 +27,14 @@ async function importFile(
 ): Promise<unknown> {
   const { errors, urlFor } = await stage.add([path]);
   if (errors.length > 0) throw StagingError.of(path, errors);
+  // Something to wait for: Deno 2.7 panics where a file awaits an import that is refused without any I/O.
+  const alive = setInterval(() => {}, 1 << 30);
   try {
     return await import(urlFor(path) + suffix, options);
   } catch (error) {
     throw explain(stage, error);
+  } finally {
+    clearInterval(alive);
   }
 }
 

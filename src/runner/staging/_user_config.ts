@@ -7,7 +7,7 @@
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { ImportMap, type ImportMapSource, type Mapped, toUrl } from "./_import_map.ts";
-import { jsonErrorOffset, jsonErrorReason, parseJsonc } from "./_jsonc.ts";
+import { jsonErrorOffset, jsonErrorReason, parseJsonc, plainJson } from "./_jsonc.ts";
 import { LineIndex } from "./_position.ts";
 import { readText } from "./_read.ts";
 import { errorAt } from "./_transpile.ts";
@@ -128,7 +128,7 @@ function parseConfig(path: string, text: string): unknown {
     return parseJsonc(text) ?? {};
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    const place = new LineIndex(text).at(jsonErrorOffset(error, text));
+    const place = new LineIndex(text).at(jsonErrorOffset(plainJson(text)));
     throw errorAt(
       { url: pathToFileURL(path).href, text },
       place,
