@@ -1,5 +1,5 @@
-import { currentSignal, trackOperation } from "../scope/mod.ts";
-import { timeScale } from "../scope/mod.ts";
+import { AgentLostError, BelljarError } from "../errors.ts";
+import { authorFrame, currentSignal, timeScale, trackOperation } from "../scope/mod.ts";
 import type { AgentClient, OpName, OpReply, OpRequest } from "../wire/mod.ts";
 
 /** How the operations of a machine or a worker reach the guest. */
@@ -75,9 +75,24 @@ export async function operate<T>(
     try {
       return await withSignals([signal, currentSignal(), link.alarm()], (any) => fn(client, any));
     } catch (error) {
-      throw signal?.aborted && error === signal.reason ? error : await link.explain(error);
+      if (signal?.aborted && error === signal.reason) throw error;
+      const explained = await link.explain(error);
+      showAuthor(explained);
+      throw explained;
     }
   });
+}
+
+/**
+ * Gives an error that arose in the loop which reads the agent's answers the stack of its caller, so that reports show the
+ * author's line.
+ */
+function showAuthor(error: unknown): void {
+  // The loss of an agent is one error for many callers.
+  if (!(error instanceof BelljarError) || error instanceof AgentLostError) return;
+  if (authorFrame(error.stack ?? "")) return;
+  const frames = new Error().stack?.split("\n").filter((line) => line.startsWith("    at ")) ?? [];
+  error.stack = [`${error.name}: ${error.message}`, ...frames.slice(1)].join("\n");
 }
 
 /** One request as an operation. */

@@ -32,7 +32,13 @@ export type {
   StartOptions,
 } from "./run_options.ts";
 export type { DirEntry, FileStat, FileSystemStat, FileType } from "./stat.ts";
-export { type ByteSource, type ExpectMatch, Stream, type StreamWaitOptions } from "./stream.ts";
+export {
+  type ByteSource,
+  checkPatterns,
+  type ExpectMatch,
+  Stream,
+  type StreamWaitOptions,
+} from "./stream.ts";
 export { type Arch, type IoctlName, type IoctlParts, sys, type SyscallName } from "./sys.ts";
 export type { NestedPointer, SyscallArg, SyscallTable } from "./syscall_form.ts";
 export type { SyscallResult } from "./syscall_result.ts";

@@ -4,8 +4,7 @@
  * @module
  */
 import { type Image, resolveImage } from "../image/mod.ts";
-import type { Vmm } from "../vmm/mod.ts";
-import { vmmFor } from "../vmm/mod.ts";
+import { type TransportChoice, type Vmm, vmmFor } from "../vmm/mod.ts";
 
 /** What machines need of the host. */
 export interface ResourceRequest {
@@ -36,7 +35,11 @@ const NOTHING: ResourceGrant = { release() {} };
 
 const defaults: LabProviders = {
   image: (name, signal) => resolveImage(name, { signal }),
-  vmm: () => vmmFor(),
+  vmm: () =>
+    vmmFor({
+      vmm: chosen("BELLJAR_VMM", ["qemu", "local"]),
+      accel: chosen("BELLJAR_ACCEL", ["auto", "kvm", "tcg"]),
+    }),
   reserve: () => Promise.resolve(NOTHING),
 };
 
@@ -52,4 +55,25 @@ export function setLabProviders(providers: Partial<LabProviders>): () => void {
 /** What labs take now. */
 export function labProviders(): LabProviders {
   return current;
+}
+
+/** Boot options that hold for the whole process unless a machine says otherwise; the runner's flags arrive here. */
+export function processDefaults(): { transport?: TransportChoice; cold?: boolean } {
+  const transport = chosen("BELLJAR_TRANSPORT", ["auto", "vsock", "serial"]);
+  const cold = chosen("BELLJAR_COLD", ["0", "1"]);
+  return {
+    ...(transport === undefined ? {} : { transport }),
+    ...(cold === undefined ? {} : { cold: cold === "1" }),
+  };
+}
+
+function chosen<const T extends string>(variable: string, values: readonly T[]): T | undefined {
+  const value = Deno.env.get(variable);
+  if (value === undefined || value === "") return undefined;
+  if ((values as readonly string[]).includes(value)) return value as T;
+  throw new TypeError(
+    `The environment variable ${variable} must be ${values.join(" or ")}, got ${
+      JSON.stringify(value)
+    }`,
+  );
 }

@@ -28,7 +28,7 @@ import { Console } from "./console.ts";
 import { ConsoleScanner } from "./console_rules.ts";
 import type { ConsoleRuleError } from "./errors.ts";
 import { GuestOperations } from "./operations.ts";
-import { labProviders, type ResourceGrant } from "./providers.ts";
+import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
 import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
 import { Worker } from "./worker.ts";
 import type { WorkerOptions } from "./worker_options.ts";
@@ -296,7 +296,9 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     const providers = labProviders();
     const { signal: _, ...given } = options;
     const chosen = Object.fromEntries(
-      Object.entries({ ...this.#defaults, ...given }).filter(([, value]) => value !== undefined),
+      Object.entries({ ...processDefaults(), ...this.#defaults, ...given }).filter(([, value]) =>
+        value !== undefined
+      ),
     );
     try {
       const spec = await machineSpec(chosen);
