@@ -24,19 +24,24 @@ export class FrameWriter {
   /** Queues a frame; resolves when the connection has taken it and all before it. */
   write(frame: Uint8Array): Promise<void> {
     this.#queue.push(frame);
-    return this.#flushing ??= this.#flush().finally(() => this.#flushing = undefined);
+    return this.#flushing ??= this.#flush();
   }
 
   async #flush(): Promise<void> {
-    while (this.#queue.length > 0) {
-      const batch: Uint8Array[] = [];
-      for (let size = 0; this.#queue.length > 0 && (size < MERGE_BELOW);) {
-        const frame = this.#queue.shift()!;
-        size += frame.length;
-        batch.push(frame);
+    try {
+      while (this.#queue.length > 0) {
+        const batch: Uint8Array[] = [];
+        for (let size = 0; this.#queue.length > 0 && (size < MERGE_BELOW);) {
+          const frame = this.#queue.shift()!;
+          size += frame.length;
+          batch.push(frame);
+        }
+        await writeAll(this.#conn, batch.length === 1 ? batch[0]! : concatBytes(batch));
+        this.bytesOut += batch.reduce((sum, frame) => sum + frame.length, 0);
       }
-      await writeAll(this.#conn, batch.length === 1 ? batch[0]! : concatBytes(batch));
-      this.bytesOut += batch.reduce((sum, frame) => sum + frame.length, 0);
+    } finally {
+      // In the same turn as the last look at the queue: a frame that comes a moment later must begin a flush of its own.
+      this.#flushing = undefined;
     }
   }
 }
