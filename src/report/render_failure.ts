@@ -20,10 +20,14 @@ const HISTORY = 5;
 /** All that is known about a failed test, as lines for a terminal or a log. */
 export function renderFailure(event: TestFinished, output: Log[], view: FailureStyle): string[] {
   const { style } = view;
-  const lines = [
-    `${style.red(style.bold("FAILED"))} ${style.bold(testTitle(event))}` +
-    style.dim(`  (${event.class ?? "test"}, ${duration(event.durationMs)}${attempt(event)})`),
-  ];
+  const head = `${style.red(style.bold("FAILED"))} ${style.bold(testTitle(event))}` +
+    style.dim(`  (${event.class ?? "test"}, ${duration(event.durationMs)}${attempt(event)})`);
+  return [head, ...indented(failureBody(event, output, view))];
+}
+
+/** The same without the line that names the test. */
+export function failureBody(event: TestFinished, output: Log[], view: FailureStyle): string[] {
+  const { style } = view;
   const body: string[] = [];
   if (event.error) body.push(...renderError(event.error, view, event.place));
   for (const error of event.errors ?? []) {
@@ -36,7 +40,7 @@ export function renderFailure(event: TestFinished, output: Log[], view: FailureS
   body.push(...machines(event, view), ...renderOutput(output, view));
   if (event.seed !== undefined) body.push(style.dim(`seed: ${event.seed}`));
   body.push(`${style.dim("run again:")} ${rerunLine(event.file, event.test, view)}`);
-  return [...lines, ...body.map((line) => line === "" ? "" : `  ${line}`)];
+  return body;
 }
 
 /** What went wrong in a file outside of its tests. */
@@ -48,23 +52,28 @@ export function renderFileFailure(
   const { style } = view;
   const head = `${style.red(style.bold("FAILED"))} ${style.bold(escapeLine(event.file))}` +
     style.dim(`  (file ${event.status}${event.class ? `, ${event.class}` : ""})`);
+  return [head, ...indented(fileFailureBody(event, output, view))];
+}
+
+/** The same without the line that names the file. */
+export function fileFailureBody(event: FileFinished, output: Log[], view: FailureStyle): string[] {
+  const { style } = view;
   const body: string[] = [];
-  if (event.reason) body.push(escapeControl(event.reason));
+  if (event.reason) body.push(...escapeControl(event.reason).split("\n"));
   if (event.error) {
-    const isRepeated = event.reason !== undefined && event.error.message.startsWith(event.reason);
-    body.push(...renderError(event.error, view).slice(isRepeated && !event.error.frames ? 1 : 0));
+    body.push(...renderError(event.error, view));
     for (const error of event.error.errors ?? []) {
-      if (error.phase) {
-        body.push("", ...titled(style.bold(`also, ${error.phase}:`), renderError(error, view)));
-      }
+      if (error.phase === undefined || error.phase === "closing") continue;
+      body.push("", ...titled(style.bold(`also, ${error.phase}:`), renderError(error, view)));
     }
   }
   body.push(...renderOutput(output, view));
   body.push(`${style.dim("run again:")} ${view.command ?? "belljar run"} ${quote(event.file)}`);
-  return [
-    head,
-    ...body.flatMap((line) => line.split("\n")).map((line) => line === "" ? "" : `  ${line}`),
-  ];
+  return body;
+}
+
+function indented(lines: string[]): string[] {
+  return lines.map((line) => line === "" ? "" : `  ${line}`);
 }
 
 /** `file > test`, with everything escaped. */
@@ -158,7 +167,7 @@ function sourceOf({ code }: ErrorInfo, style: Style): string[] {
   return code.lines.flatMap(({ n, text }) => {
     const number = String(n).padStart(width);
     const shown = escapeControl(text);
-    if (n !== code.line) return [style.dim(`    ${number} | ${shown}`)];
+    if (n !== code.line) return [style.dim(`    ${number} | ${shown}`.trimEnd())];
     const mark = " ".repeat(width + 6 + Math.max(0, code.column - 1));
     return [
       `  ${style.red(">")} ${style.bold(number)} ${style.dim("|")} ${shown}`,
