@@ -6,24 +6,17 @@
 
 import { basename, dirname, join } from "node:path";
 import { closest } from "../../values/mod.ts";
-import type { Module } from "./_graph.ts";
+import type { Edge, Module } from "./_module.ts";
 import type { Position } from "./_position.ts";
-import type { Refusal, Resolution } from "./_resolve.ts";
-import { errorAt, type SourceImport } from "./_transpile.ts";
+import { type Refusal, refuseFile } from "./_resolve.ts";
+import { errorAt } from "./_error_at.ts";
 import { StagingError } from "./staging_error.ts";
 
-/** One import of a module, and what it means. */
-export interface Edge {
-  import: SourceImport;
-  /** Absent where the specifier is computed. */
-  resolution?: Resolution;
-}
-
 /** What a reader of a message has to know of an import. */
-export type ImportPlace = Pick<SourceImport, "specifier" | "type" | "line" | "column">;
+export type ImportPlace = Pick<Edge["import"], "specifier" | "type" | "line" | "column">;
 
 /** Makes the error for an import that cannot be had. */
-export function importError(
+function importError(
   importer: { url: string; text: string },
   specifier: string,
   place: Position,
@@ -72,9 +65,12 @@ function attributeProblem(
   });
 }
 
-/** What to say about an entry that cannot be read. */
-export async function entryProblem(entry: Module): Promise<StagingError> {
-  const { why, ...details } = await absence(entry, basename(entry.path));
+/** What keeps an entry from being loaded, its own text apart. */
+export async function entryProblem(entry: Module): Promise<StagingError | undefined> {
+  const refusal = refuseFile(entry.path) ??
+    (entry.kind === "absent" ? await absence(entry, basename(entry.path)) : undefined);
+  if (!refusal) return undefined;
+  const { why, ...details } = refusal;
   const site = { file: entry.url, line: 1, column: 1 };
   return new StagingError(`Cannot read test file "${entry.path}": ${why}`, { ...details, site });
 }

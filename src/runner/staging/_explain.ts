@@ -6,7 +6,7 @@
 
 import { pathToFileURL } from "node:url";
 import type { Stage } from "./stage.ts";
-import { errorAt } from "./_transpile.ts";
+import { errorAt } from "./_error_at.ts";
 
 /** The error to show for one that an import rejected with. */
 export function explain(stage: Stage, error: unknown): unknown {

@@ -7,31 +7,16 @@
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { TranspileCache } from "./_cache.ts";
-import { type Edge, edgeProblem, entryProblem } from "./_edge.ts";
+import { edgeProblem, entryProblem } from "./_edge.ts";
+import type { Edge, Module } from "./_module.ts";
 import { jsonErrorOffset, jsonErrorReason } from "./_jsonc.ts";
 import { LineIndex } from "./_position.ts";
 import { isAbsent, readText } from "./_read.ts";
 import { resolveImport } from "./_resolve.ts";
-import { errorAt, transpile, type Transpiled } from "./_transpile.ts";
+import { errorAt } from "./_error_at.ts";
+import { transpile } from "./_transpile.ts";
 import { UserConfigs } from "./_user_config.ts";
 import { StagingError } from "./staging_error.ts";
-
-/** One file that is named by an import or as an entry. */
-export interface Module {
-  path: string;
-  /** `file:` URL of the author's file. */
-  url: string;
-  kind: "script" | "json" | "wasm" | "absent";
-  /** Empty for what is no text. */
-  text: string;
-  /** Only scripts that can be parsed have it. */
-  script?: Transpiled;
-  edges: Edge[];
-  /** What is wrong with the file itself, whoever imports it. */
-  errors: StagingError[];
-  /** Why an absent file cannot be read, when it is there. */
-  failure?: unknown;
-}
 
 /** The files that some entries reach. It only grows: what it has read, it does not read again. */
 export class ModuleGraph {
@@ -83,8 +68,9 @@ export class ModuleGraph {
     };
     for (const path of entries) {
       const module = this.#modules.get(path);
-      if (module?.kind === "absent") found.add(await entryProblem(module));
-      await visit(path);
+      const problem = module && await entryProblem(module);
+      if (problem) found.add(problem);
+      else await visit(path);
     }
     return [...found];
   }

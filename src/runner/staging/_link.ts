@@ -4,8 +4,7 @@
  * @module
  */
 
-import type { Edge } from "./_edge.ts";
-import type { Module } from "./_graph.ts";
+import type { Edge, Module } from "./_module.ts";
 import { LineIndex } from "./_position.ts";
 import { type Move, moveColumns } from "./_source_map.ts";
 

@@ -68,26 +68,24 @@ function resolveFile(target: string): Resolution {
   const suffix = url.search + url.hash;
   url.search = url.hash = "";
   const path = fileURLToPath(url);
-  if (EXTENSIONS.test(path)) return { kind: "file", path, suffix };
-  const refuse = (why: string, next: string): Resolution => ({
-    kind: "refused",
-    refusal: { code: "UNSUPPORTED", why, next, expected: "a .ts, .mts, .js, .mjs or .json file" },
-  });
-  if (/\.[jt]sx$/.test(path)) {
-    return refuse(
-      "belljar does not read JSX",
-      "rename it to .ts and build elements by function calls",
-    );
-  }
-  if (/\.c[jt]s$/.test(path)) {
-    return refuse("belljar does not read CommonJS", "turn it into an ES module");
-  }
-  // Without an extension there may still be a neighbour to name; that is found when it cannot be read.
-  if (!/\.[^/.]+$/.test(path)) return { kind: "file", path, suffix };
-  return refuse(
-    "belljar cannot tell its language",
-    "read it by `Deno.readTextFile(new URL(…, import.meta.url))`",
-  );
+  const refusal = refuseFile(path);
+  return refusal ? refused(refusal) : { kind: "file", path, suffix };
+}
+
+/** Why a file cannot be staged, judged by its name alone. */
+export function refuseFile(path: string): Refusal | undefined {
+  // Without an extension there may be a neighbour to name; that is found when the file cannot be read.
+  if (EXTENSIONS.test(path) || !/\.[^/.]+$/.test(path)) return undefined;
+  const expected = "a .ts, .mts, .js, .mjs, .json or .wasm file";
+  const [why, next] = /\.[jt]sx$/.test(path)
+    ? ["belljar does not read JSX", "rename it to .ts and build elements by function calls"]
+    : /\.c[jt]s$/.test(path)
+    ? ["belljar does not read CommonJS", "turn it into an ES module"]
+    : [
+      "belljar cannot tell its language",
+      "read it by `Deno.readTextFile(new URL(…, import.meta.url))`",
+    ];
+  return { code: "UNSUPPORTED", why, expected, next };
 }
 
 function resolveJsr(target: string): Resolution {

@@ -4,11 +4,11 @@
  * @module
  */
 
-import { codeFrame, columnOfDisplay, LineIndex, type Position } from "./_position.ts";
+import { errorAt } from "./_error_at.ts";
+import { columnOfDisplay, LineIndex, type Position } from "./_position.ts";
 import { type FoundImport, scanModule } from "./_scan.ts";
 import { decodeMappings, encodeMappings, lookUp, type Mappings } from "./_source_map.ts";
 import { tokenize } from "./_tokens.ts";
-import { StagingError, type StagingErrorDetails } from "./staging_error.ts";
 
 /** An import, with its place in the author's file (from 0). */
 export interface SourceImport extends FoundImport, Position {}
@@ -29,22 +29,6 @@ export interface SourceFile {
   url: string;
   text: string;
   language: "typescript" | "javascript";
-}
-
-/** Makes the error for a place in a file (from 0). */
-export function errorAt(
-  file: { url: string; text: string },
-  place: Position,
-  summary: (where: string) => string,
-  details: Omit<StagingErrorDetails, "site" | "frame">,
-): StagingError {
-  const site = { file: file.url, line: place.line + 1, column: place.column + 1 };
-  const where = `${decodeURIComponent(new URL(file.url).pathname)}:${site.line}:${site.column}`;
-  return new StagingError(summary(where), {
-    ...details,
-    site,
-    frame: codeFrame(file.text, place),
-  });
 }
 
 /** Transpiles one file. Rejects with a {@linkcode StagingError} when it cannot be parsed. */

@@ -9,8 +9,8 @@ import { pathToFileURL } from "node:url";
 import { ImportMap, type ImportMapSource, type Mapped, toUrl } from "./_import_map.ts";
 import { jsonErrorOffset, jsonErrorReason, parseJsonc, plainJson } from "./_jsonc.ts";
 import { LineIndex } from "./_position.ts";
-import { readText } from "./_read.ts";
-import { errorAt } from "./_transpile.ts";
+import { isAbsent, readText } from "./_read.ts";
+import { errorAt } from "./_error_at.ts";
 
 /** How the files of one folder resolve what they import. */
 export interface UserConfig {
@@ -159,8 +159,12 @@ async function memberFolders({ folder, members }: LoadedConfig): Promise<string[
       continue;
     }
     const parent = join(folder, member.slice(0, -2));
-    for await (const entry of Deno.readDir(parent)) {
-      if (entry.isDirectory) folders.push(join(parent, entry.name));
+    try {
+      for await (const entry of Deno.readDir(parent)) {
+        if (entry.isDirectory) folders.push(join(parent, entry.name));
+      }
+    } catch (error) {
+      if (!isAbsent(error)) throw error; // a pattern may match nothing
     }
   }
   return folders;

@@ -2,7 +2,8 @@ import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { ensureOwnedDir } from "../../host/mod.ts";
 import { writeAtomically } from "./_cache.ts";
-import { type Module, ModuleGraph } from "./_graph.ts";
+import { ModuleGraph } from "./_graph.ts";
+import type { Module } from "./_module.ts";
 import { link } from "./_link.ts";
 import { decodeMappings, lookUp, type Mappings } from "./_source_map.ts";
 import type { StagingError } from "./staging_error.ts";
@@ -37,7 +38,7 @@ const stages = new Map<string, Stage>();
 
 /**
  * Writes test files and all that they import as JavaScript, since the compiled binary imports no TypeScript from disk.
- * Problems in the files are returned, not thrown.
+ * Problems in the files are returned, not thrown. What a process has read for a folder it does not read again.
  *
  * @param entries Absolute paths.
  * @throws {HostError} If the folder belongs to somebody else.

@@ -240,6 +240,13 @@ Deno.test("importTestFile() resolves import maps and workspaces", async (t) => {
       "t/deno.json": '{ "imports": { "lib": "./near.ts" } }',
       "t/near.ts": "export const x: string = 'near';",
     }, "near"],
+    ["a workspace by pattern", {
+      "packages/one/a.test.ts": `import { y } from "@w/two"; ${report("y")}`,
+      "packages/one/deno.json": "{}",
+      "packages/two/deno.json": '{ "name": "@w/two", "exports": "./mod.ts" }',
+      "packages/two/mod.ts": "export const y: number = 2;",
+      "deno.json": '{ "workspace": { "members": ["./packages/*", "./none/*"] } }',
+    }, 2],
     ["a workspace", {
       "one/a.test.ts": `import { x } from "shared"; import { y } from "@w/two/sub"; ${
         report("[x, y]")

@@ -141,7 +141,7 @@ const ROWS: Record<string, Row> = {
     code: "UNSUPPORTED",
     place: "a.test.ts:1:8",
     summary: 'Cannot import "./b.tsx" at "$": belljar does not read JSX',
-    expected: "a .ts, .mts, .js, .mjs or .json file",
+    expected: "a .ts, .mts, .js, .mjs, .json or .wasm file",
     next: "rename it to .ts and build elements by function calls",
   },
   "CommonJS": {
@@ -149,7 +149,7 @@ const ROWS: Record<string, Row> = {
     code: "UNSUPPORTED",
     place: "a.test.ts:1:8",
     summary: 'Cannot import "./b.cjs" at "$": belljar does not read CommonJS',
-    expected: "a .ts, .mts, .js, .mjs or .json file",
+    expected: "a .ts, .mts, .js, .mjs, .json or .wasm file",
     next: "turn it into an ES module",
   },
   "text": {
@@ -157,7 +157,7 @@ const ROWS: Record<string, Row> = {
     code: "UNSUPPORTED",
     place: "a.test.ts:1:15",
     summary: 'Cannot import "./b.txt" at "$": belljar cannot tell its language',
-    expected: "a .ts, .mts, .js, .mjs or .json file",
+    expected: "a .ts, .mts, .js, .mjs, .json or .wasm file",
     next: "read it by `Deno.readTextFile(new URL(…, import.meta.url))`",
   },
   "JSX": {
@@ -347,6 +347,16 @@ Deno.test("importTestFile() says that the file itself is missing", async () => {
   );
   assertEquals(error.code, "NOT_FOUND");
   assertEquals(error.summary, `Cannot read test file "${folder.at("a.test.ts")}": no such file`);
+});
+
+Deno.test("importTestFile() refuses a test file in JSX as such", async () => {
+  await using folder = await makeFolder({ "a.test.tsx": "const a = <p />;" });
+  const error = await assertRejects(
+    () => importTestFile(folder.at("a.test.tsx"), { dir: folder.at(".stage"), staged: true }),
+    StagingError,
+    "belljar does not read JSX",
+  );
+  assertEquals(error.code, "UNSUPPORTED");
 });
 
 Deno.test("importTestFile() says why a file that is there cannot be read", async () => {
