@@ -161,19 +161,30 @@ function colorDiff(line: string, style: Style): string {
   return line;
 }
 
+/** Most columns of a source line that are shown; of a longer one, those around the place. */
+const SOURCE_COLUMNS = 96;
+
 function sourceOf({ code }: ErrorInfo, style: Style): string[] {
   if (!code) return [];
   const width = String(code.lines.at(-1)?.n ?? 0).length;
+  const from = Math.max(0, code.column + 16 - SOURCE_COLUMNS);
   return code.lines.flatMap(({ n, text }) => {
     const number = String(n).padStart(width);
-    const shown = escapeControl(text);
+    const shown = escapeControl(cut(text, n === code.line ? from : 0));
     if (n !== code.line) return [style.dim(`    ${number} | ${shown}`.trimEnd())];
-    const mark = " ".repeat(width + 6 + Math.max(0, code.column - 1));
+    const mark = " ".repeat(width + 6 + Math.max(0, code.column - 1 - from));
     return [
       `  ${style.red(">")} ${style.bold(number)} ${style.dim("|")} ${shown}`,
       `${mark} ${style.red("^")}`,
     ];
   });
+}
+
+function cut(text: string, from: number): string {
+  const part = text.slice(from, from + SOURCE_COLUMNS);
+  return `${from > 0 ? "…" : ""}${from > 0 ? part.slice(1) : part}${
+    from + SOURCE_COLUMNS < text.length ? "…" : ""
+  }`;
 }
 
 function factLines(facts: NonNullable<ErrorInfo["facts"]>, message: string): string[] {

@@ -39,11 +39,7 @@ export class TapReporter implements Reporter {
     if (event.status === "failed") {
       const view = { style: makeStyle(false), cwd: this.#out.cwd, command: this.#out.command };
       this.#diagnostics(
-        {
-          message: event.error?.message.split("\n")[0] ?? "",
-          class: event.class ?? "test",
-          duration_ms: event.durationMs,
-        },
+        { class: event.class ?? "test", duration_ms: event.durationMs },
         failureBody(event, [], view),
       );
     }
@@ -53,21 +49,17 @@ export class TapReporter implements Reporter {
     this.#line(`not ok ${++this.#count} - ${description(`${escapeLine(event.file)} > (file)`)}`);
     const view = { style: makeStyle(false), cwd: this.#out.cwd, command: this.#out.command };
     this.#diagnostics(
-      { message: event.reason ?? event.status, class: event.class ?? "test" },
+      { class: event.class ?? "test", status: event.status },
       fileFailureBody(event, [], view),
     );
   }
 
+  /** Facts as the protocol's YAML, the rest as comments: readers differ in how much YAML they take. */
   #diagnostics(facts: Record<string, string | number>, details: string[]): void {
     this.#line("  ---");
-    for (const [key, value] of Object.entries(facts)) {
-      this.#line(
-        `  ${key}: ${typeof value === "string" ? JSON.stringify(escapeLine(value)) : value}`,
-      );
-    }
-    this.#line("  details:");
-    for (const line of details) this.#line(`    - ${JSON.stringify(line)}`);
+    for (const [key, value] of Object.entries(facts)) this.#line(`  ${key}: ${value}`);
     this.#line("  ...");
+    for (const line of details) this.#line(`# ${line}`);
   }
 
   #line(line: string): void {
