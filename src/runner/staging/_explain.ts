@@ -8,7 +8,7 @@ import { pathToFileURL } from "node:url";
 import type { Stage } from "./stage.ts";
 import { errorAt } from "./_error_at.ts";
 
-/** The error to show for one that an import rejected with. */
+/** The error to show for one that an import rejected with. It takes its place: as a cause it would name staged files. */
 export function explain(stage: Stage, error: unknown): unknown {
   if (!(error instanceof SyntaxError)) return error;
   // Deno appends the place: by the source map when the module was compiled, else in the staged file.
@@ -46,7 +46,6 @@ export function explain(stage: Stage, error: unknown): unknown {
     {
       code: "SYNTAX",
       next: name ? `correct the name, or write \`type ${name}\` if it is a type` : undefined,
-      cause: error,
     },
   );
 }

@@ -38,8 +38,8 @@ export class StagingError extends BelljarError {
   declare readonly code: StagingCode;
   /** Where, in the author's file. */
   readonly site: Site;
-  /** The author's code around the place; empty when the file cannot be read. */
-  readonly frame: string;
+  // Private, since reports list the plain fields of an error, and draw the code themselves.
+  readonly #frame: string;
   readonly #problems: readonly StagingError[] | undefined;
 
   constructor(summary: string, details: StagingErrorDetails) {
@@ -47,7 +47,7 @@ export class StagingError extends BelljarError {
     super(summary, rest);
     this.#problems = problems;
     this.site = site;
-    this.frame = frame ?? "";
+    this.#frame = frame ?? "";
     // Read before it is written: of an error whose stack was never made, Deno passes on a plain copy when an import rejects.
     void this.stack;
     // Reports take the place from the stack; the frames of the loader would tell the author nothing.
@@ -67,6 +67,11 @@ export class StagingError extends BelljarError {
       frame: first.frame,
       problems,
     });
+  }
+
+  /** The author's code around the place; empty when the file cannot be read. */
+  get frame(): string {
+    return this.#frame;
   }
 
   /** All problems: this one if it is alone. */
