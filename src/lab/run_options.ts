@@ -32,8 +32,8 @@ const RESOURCES = {
 export type LimitName = keyof typeof RESOURCES;
 /** A limit: a number or size, or no limit at all. */
 export type LimitValue = Size | "unlimited";
-/** Limits of setrlimit(2); one value sets both the soft and the hard limit. */
-export type Limits = Partial<Record<LimitName, LimitValue | readonly [LimitValue, LimitValue]>>;
+/** Limits of setrlimit(2), both soft and hard. */
+export type Limits = Partial<Record<LimitName, LimitValue>>;
 
 /** RLIM_INFINITY: all bits set. */
 const UNLIMITED = 2n ** 64n - 1n;
@@ -167,7 +167,7 @@ export function startSpec(command: string, options: StartOptions) {
   };
 }
 
-type LimitRow = readonly [resource: bigint, soft: bigint, hard: bigint];
+type LimitRow = readonly [resource: bigint, limit: bigint];
 
 function limitRows(limits: Limits, name: string): LimitRow[] {
   checkValue("object", limits, name);
@@ -179,10 +179,8 @@ function limitRows(limits: Limits, name: string): LimitRow[] {
         }`,
       );
     }
-    const [soft, hard] = Array.isArray(value) ? value : [value, value];
-    const number = (limit: LimitValue) =>
-      limit === "unlimited" ? UNLIMITED : BigInt(bytes(limit, `${key} of ${name}`));
-    return [BigInt(RESOURCES[key as LimitName]), number(soft), number(hard)] as const;
+    const limit = value === "unlimited" ? UNLIMITED : BigInt(bytes(value, `${key} of ${name}`));
+    return [BigInt(RESOURCES[key as LimitName]), limit] as const;
   });
 }
 
