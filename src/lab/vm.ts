@@ -347,6 +347,7 @@ export class Vm extends GuestOperations implements AsyncDisposable {
       pid: info.pid,
       kernel: info.kernel,
       timings: info.timings,
+      consolePath: console.path,
     });
   }
 
