@@ -24,8 +24,8 @@ export interface GuestJobSpec extends BackgroundOptions {
   worker?: string;
   /** A terminal that takes the place of the three standard streams; its output is `stdout`. */
   pty?: { cols: number; rows: number };
-  /** Resource (an RLIMIT_ number), soft and hard limit. */
-  limits?: readonly (readonly [resource: bigint, soft: bigint, hard: bigint])[];
+  /** Resource (an RLIMIT_ number) and its limit, both soft and hard. */
+  limits?: readonly (readonly [resource: bigint, limit: bigint])[];
   /** The scope that owns it. @default {currentScope()} */
   scope?: Scope;
   /** What the scope calls it. @default {"job"} */
@@ -84,14 +84,22 @@ class GuestDriver implements ProcessDriver {
   #events: DriverEvents | undefined;
   #unlisten: (() => void)[] = [];
   #empty = Promise.withResolvers<void>();
+  #endStdin: () => void;
 
-  private constructor(client: AgentClient, proc: number, pid: number, streams: Streams) {
+  private constructor(
+    client: AgentClient,
+    ids: { proc: number; pid: number },
+    streams: Streams,
+    spec: GuestJobSpec,
+  ) {
     this.#client = client;
-    this.#proc = proc;
-    this.pid = pid;
-    this.pgid = pid; // The agent makes each process the leader of a session and group of its own.
+    this.#proc = ids.proc;
+    this.pid = ids.pid;
+    this.pgid = ids.pid; // The agent makes each process the leader of a session and group of its own.
     this.#streams = streams;
-    if (streams.piped) this.stdin = streams.piped;
+    const { piped, end } = openStdin(streams.stdin, spec);
+    if (piped) this.stdin = piped;
+    this.#endStdin = end;
     this.#empty.promise.catch(() => {}); // Nobody has to wait for it.
   }
 
@@ -121,7 +129,7 @@ class GuestDriver implements ProcessDriver {
         ...(streams.stdout ? { stdout: streams.stdout.id } : {}),
         ...(streams.stderr ? { stderr: streams.stderr.id } : {}),
       }, { principal, signal: spec.signal });
-      const driver = new GuestDriver(client, proc, pid, streams);
+      const driver = new GuestDriver(client, { proc, pid }, streams, spec);
       driver.#queue = queue;
       target = (event) => driver.#take(event);
       driver.#unlisten.push(unlisten, onLost(client, (reason) => driver.#lost(reason)));
@@ -189,7 +197,7 @@ class GuestDriver implements ProcessDriver {
 
   release(): void {
     for (const unlisten of this.#unlisten.splice(0)) unlisten();
-    this.#streams.endStdin();
+    this.#endStdin();
     if (this.#client.lost) return;
     this.#client.request("procRelease", { proc: this.#proc }).catch(() => {}); // The machine is going away.
   }
@@ -199,7 +207,7 @@ class GuestDriver implements ProcessDriver {
     if (!events) return void this.#queue.push(event);
     switch (event.ev) {
       case "exit":
-        this.#streams.endStdin();
+        this.#endStdin();
         events.exited({ code: event.code, sig: event.sig, alive: event.alive });
         break;
       case "empty":
@@ -216,7 +224,7 @@ class GuestDriver implements ProcessDriver {
   }
 
   #lost(reason: AgentLostError): void {
-    this.#streams.endStdin();
+    this.#endStdin();
     this.#empty.reject(reason);
     this.#events?.lost(reason);
   }
@@ -226,27 +234,31 @@ interface Streams {
   stdin?: WireStream;
   stdout?: WireStream;
   stderr?: WireStream;
-  /** The user's end of standard input. */
-  piped?: WritableStream<Uint8Array>;
-  /** Ends standard input and what feeds it. */
-  endStdin(): void;
 }
 
 function openStreams(client: AgentClient, principal: number, spec: GuestJobSpec): Streams {
   const { stdin: source = "null", pty } = spec;
   const stdout = client.openStream("in", principal);
   const stderr = pty ? undefined : spec.mergeStderr ? stdout : client.openStream("in", principal);
-  if (source === "null" && !pty) return { stdout, stderr, endStdin: () => {} };
-  const stdin = client.openStream("out", principal);
+  const stdin = source === "null" && !pty ? undefined : client.openStream("out", principal);
+  return { stdin, stdout, stderr };
+}
+
+/** Begins to feed standard input. Not before the guest knows the stream: it takes data for unknown ones as an attack. */
+function openStdin(
+  stdin: WireStream | undefined,
+  spec: GuestJobSpec,
+): { piped?: WritableStream<Uint8Array>; end(): void } {
+  if (!stdin) return { end: () => {} };
+  const { stdin: source = "null" } = spec;
   const sink = {
     write: (chunk: Uint8Array, signal?: AbortSignal) => stdin.write(chunk, signal),
     end: () => stdin.end(),
   };
-  if (source === "piped" || (pty && source === "null")) {
-    return { stdin, stdout, stderr, piped: streamStdin(sink), endStdin: () => stdin.end() };
+  if (source === "piped" || source === "null") {
+    return { piped: streamStdin(sink), end: () => stdin.end() };
   }
-  const feed = feedStdin(source, sink);
-  return { stdin, stdout, stderr, endStdin: feed };
+  return { end: feedStdin(source, sink) };
 }
 
 function procInfo(member: OpReply<"procMembers">["members"][number]): ProcInfo {
