@@ -1,0 +1,82 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ImageError } from "../../src/errors.ts";
+import { buildContext, distributionKernel, kernelFromPaths } from "../../src/image/mod.ts";
+import { Elf } from "../../src/image/_elf.ts";
+import { ModuleTree } from "../../src/image/modules.ts";
+import { findProgram } from "../../src/image/_tool.ts";
+import { tempDir } from "../image/_objects.ts";
+
+const hasApt = await findProgram("apt-get") !== undefined;
+
+Deno.test({
+  name: "distributionKernel() fetches a kernel once, unpacks it, and knows it from then on",
+  ignore: !hasApt,
+  async fn() {
+    await using dir = await tempDir();
+    const steps: string[] = [];
+    const context = await buildContext({
+      cacheDir: dir.path,
+      onProgress: (step) => void steps.push(step),
+    });
+    const [kernel, same] = await Promise.all([
+      distributionKernel(context),
+      distributionKernel(context),
+    ]);
+    assertEquals(same, kernel);
+    assertEquals(steps.filter((step) => step.startsWith("fetching")).length >= 1, true);
+    assertEquals(steps.filter((step) => step === "unpacking the kernel").length, 1);
+    assertEquals(kernel.notes, []);
+    assert(new Elf(await Deno.readFile(kernel.path)).hasPvhEntry);
+    const tree = await ModuleTree.open(kernel.modulesDir!);
+    assert(tree.find("virtio_console") !== undefined);
+
+    steps.length = 0;
+    assertEquals(await distributionKernel(context), kernel);
+    assertEquals(steps, []);
+
+    // A part that was damaged is made anew, from the package.
+    await Deno.truncate(kernel.path, 1000);
+    assertEquals(await distributionKernel(context), kernel);
+    assert(new Elf(await Deno.readFile(kernel.path)).hasPvhEntry);
+  },
+});
+
+Deno.test("distributionKernel() names every way when there is none", async () => {
+  await using dir = await tempDir();
+  const script = `
+    import { buildContext, distributionKernel } from ${
+    JSON.stringify(new URL("../../src/image/mod.ts", import.meta.url).href)
+  };
+    try { await distributionKernel(await buildContext()); }
+    catch (error) { console.log(error.code + "\\n" + error.message); }
+  `;
+  await Deno.writeTextFile(`${dir.path}/script.ts`, script);
+  // An empty folder of package lists, as on a machine on which \`apt-get update\` never ran.
+  await Deno.mkdir(`${dir.path}/lists/partial`, { recursive: true });
+  await Deno.writeTextFile(
+    `${dir.path}/apt.conf`,
+    `Dir::State::Lists "${dir.path}/lists";\nDir::Cache "${dir.path}";\n` +
+      `Dir::State::status "/dev/null";\n`,
+  );
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "-q", "--no-config", "--no-lock", `${dir.path}/script.ts`],
+    env: { BELLJAR_CACHE_DIR: `${dir.path}/cache`, APT_CONFIG: `${dir.path}/apt.conf` },
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assertEquals(text.split("\n")[0], "NO_KERNEL", new TextDecoder().decode(stderr));
+  for (const way of ["apt-get update", "linux-image-", "/boot/vmlinuz-", "belljar.config.ts"]) {
+    assert(text.includes(way), `${way} in ${text}`);
+  }
+});
+
+Deno.test("kernelFromPaths() stops with the reason of its signal", async () => {
+  await using dir = await tempDir();
+  const reason = new Error("enough");
+  const context = await buildContext({
+    cacheDir: dir.path,
+    signal: AbortSignal.abort(reason),
+  });
+  await assertRejects(() => kernelFromPaths({ kernel: "/no/kernel" }, context), ImageError);
+  const error = await distributionKernel(context).catch((error) => error);
+  assertEquals(error, reason);
+});
