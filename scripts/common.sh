@@ -21,6 +21,12 @@ die() {
   exit "${2:-1}"
 }
 
+# Prints the comment at the top of the script that was called, and ends it.
+usage() {
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+  exit
+}
+
 # Runs a step and says how long it took: step "what it does" command...
 step() {
   local what=$1 start=${EPOCHREALTIME/[.,]/} status=0 spent
