@@ -1,11 +1,5 @@
-import {
-  AgentLostError,
-  BelljarError,
-  BootError,
-  GuestError,
-  HostError,
-  ImageError,
-} from "../errors.ts";
+import { AgentLostError, BelljarError, BootError, HostError, ImageError } from "../errors.ts";
+import { ConsoleRuleError } from "../lab/mod.ts";
 import { ScopeError } from "../scope/mod.ts";
 
 /** What made a test fail: the author's code, the guest, the time, something left open, belljar, or the host. */
@@ -41,22 +35,17 @@ export class InterruptedError extends BelljarError {
   }
 }
 
-/** Codes of errors that mean a broken guest, wherever their classes are defined. */
-const GUEST_CODES: ReadonlySet<string> = new Set(["PANIC", "GUEST_PANIC", "CONSOLE_RULE", "OOM"]);
-
 /** Says what kind of failure an error is. */
 export function classify(error: unknown): FailureKind {
   if (error instanceof TestTimeoutError) return "timeout";
   if (error instanceof LeakError) return "leak";
   if (error instanceof HostError || error instanceof ImageError) return "host";
   if (error instanceof BootError) return error.stage === "launch" ? "host" : "guest";
-  if (error instanceof AgentLostError) return "guest";
+  if (error instanceof AgentLostError || error instanceof ConsoleRuleError) return "guest";
   if (error instanceof ScopeError) {
     const ofAuthor = error.failures.every(({ kind }) => kind === "defer" || kind === "disposable");
     return ofAuthor ? "test" : "harness";
   }
-  if (error instanceof GuestError) return "test";
-  if (error instanceof BelljarError && GUEST_CODES.has(error.code)) return "guest";
   return "test";
 }
 

@@ -1,3 +1,4 @@
+import { allowConsole } from "../lab/mod.ts";
 import { isTolerated, type Registration, Scope } from "../scope/mod.ts";
 import { type Assertions, makeAssertions } from "./assertions.ts";
 import type { TestMeta } from "./meta.ts";
@@ -190,6 +191,15 @@ export class TestContext {
     }
     const content = attached(data);
     this.#state.observer.attached?.(this.#at, { name, ...content });
+  }
+
+  /**
+   * Lets complaints of a guest's kernel that match pass until the test or step ends: they neither end waits nor fail it.
+   *
+   * @param reason Why this is expected; shown in reports.
+   */
+  allowConsole(pattern: string | RegExp, reason: string): Registration {
+    return this.scope.run(() => allowConsole(pattern, reason));
   }
 
   /** Calls `fn` when the test or step ends, in its place among what is closed. */

@@ -7,6 +7,7 @@ import {
   setCharge,
   setScopeSignal,
 } from "../scope/mod.ts";
+import { onConsoleFinding } from "../lab/mod.ts";
 import { classify, InterruptedError, LeakError, TestTimeoutError } from "./classify.ts";
 import { type StepHost, TestContext, type TestState } from "./context.ts";
 import {
@@ -138,6 +139,8 @@ class TestRun {
     interrupt?.addEventListener("abort", onInterrupt, { once: true });
     const entry: RunningTest = { name: this.#test.name, fail: stop };
     running?.add(entry);
+    // A kernel that complains fails the test even if none of its operations notices.
+    const stopWatching = onConsoleFinding(stop);
     const work = this.#scope.run(async (): Promise<Ending> => {
       try {
         for (const { fn } of this.#env.registry.beforeEach) {
@@ -157,6 +160,7 @@ class TestRun {
     } finally {
       interrupt?.removeEventListener("abort", onInterrupt);
       running?.delete(entry);
+      stopWatching();
     }
   }
 

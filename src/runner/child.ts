@@ -19,6 +19,7 @@ import {
 } from "../scope/mod.ts";
 import { formatSeconds } from "../values/mod.ts";
 import { LineChannel } from "./_line_channel.ts";
+import { loadConfig } from "./config.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventObserver, jsonSafe } from "./event_observer.ts";
 import {
@@ -28,6 +29,7 @@ import {
   type StartMessage,
   type ToChild,
 } from "./protocol.ts";
+import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
 import { unmetRequirement } from "./requirements.ts";
 import { importTestFile } from "./staging/mod.ts";
 
@@ -111,6 +113,12 @@ class Child {
     setDefaultScope(this.#scope);
     setEventSink(this.#observer.sink);
     setListing(this.#start.list);
+    const config = () => loadConfig(Deno.cwd(), { stage: this.#start.stage });
+    let loading: ReturnType<typeof config> | undefined;
+    installMachineDefaults(
+      machineDefaults((name) => Deno.env.get(name)),
+      () => loading ??= config(),
+    );
     await this.#boundary(undefined);
     const failed = await this.#load();
     if (this.#start.list) return await this.#list(failed);

@@ -21,9 +21,11 @@ import { type BelljarEvent, isKind } from "../report/events.ts";
 import { errorInfo } from "../report/error_info.ts";
 import { formatSite, runScope, Scope, setDefaultScope, setEventSink } from "../scope/mod.ts";
 import { failureNotes } from "./_failure_notes.ts";
+import { loadConfig } from "./config.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventFile } from "./event_file.ts";
 import { EventObserver } from "./event_observer.ts";
+import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
 import { unmetRequirement } from "./requirements.ts";
 
 /** Whether `deno test` runs this process: elsewhere `Deno.test` is a function that takes nothing. */
@@ -77,6 +79,11 @@ class DenoBridge {
     this.#observer = observer;
     setEventSink(observer.sink);
     setDefaultScope(this.scope);
+    let loading: ReturnType<typeof loadConfig> | undefined;
+    installMachineDefaults(
+      machineDefaults((name) => Deno.env.get(name)),
+      () => loading ??= loadConfig(Deno.cwd()),
+    );
     // Kept as the registry itself, so that definitions after the first come here without another question.
     setRegistry(this.registry);
     this.registry.onTest = (test) => this.#define(test);

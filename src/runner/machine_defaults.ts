@@ -1,0 +1,104 @@
+import { BelljarError } from "../errors.ts";
+import { resolveImage } from "../image/mod.ts";
+import { setLabProviders } from "../lab/mod.ts";
+import { type MachineSpec, type SavedState, type Vmm, type VmmChoice, vmmFor } from "../vmm/mod.ts";
+import type { LoadedConfig } from "./config.ts";
+
+/** What a run says about all its machines. */
+export interface MachineDefaults {
+  vmm?: "qemu" | "local";
+  accel?: "auto" | "kvm" | "tcg";
+  transport?: "auto" | "vsock" | "serial";
+  cold?: boolean;
+}
+
+const CHOICES = {
+  vmm: ["qemu", "local"],
+  accel: ["auto", "kvm", "tcg"],
+  transport: ["auto", "vsock", "serial"],
+} as const;
+
+/** The variables by which the parent tells the processes of its files, and users tell everybody. */
+export const MACHINE_VARIABLES = {
+  vmm: "BELLJAR_VMM",
+  accel: "BELLJAR_ACCEL",
+  transport: "BELLJAR_TRANSPORT",
+  cold: "BELLJAR_COLD",
+} as const;
+
+/**
+ * Reads the defaults from the environment.
+ *
+ * @throws {BelljarError} If a variable has a value that means nothing.
+ */
+export function machineDefaults(env: (name: string) => string | undefined): MachineDefaults {
+  const read = <K extends keyof typeof CHOICES>(key: K): MachineDefaults[K] => {
+    const text = env(MACHINE_VARIABLES[key]);
+    if (!text) return undefined;
+    if ((CHOICES[key] as readonly string[]).includes(text)) return text as MachineDefaults[K];
+    throw new BelljarError(`Cannot use ${MACHINE_VARIABLES[key]}=${text}`, {
+      code: "CONFIG",
+      expected: CHOICES[key].join(", "),
+    });
+  };
+  const cold = env(MACHINE_VARIABLES.cold);
+  return {
+    vmm: read("vmm"),
+    accel: read("accel"),
+    transport: read("transport"),
+    ...cold && { cold: cold !== "0" },
+  };
+}
+
+/** Makes labs use the run's choices and the images of the configuration. */
+export function installMachineDefaults(
+  defaults: MachineDefaults,
+  config: () => Promise<LoadedConfig>,
+): void {
+  const { vmm, accel, transport, cold } = defaults;
+  const choice: VmmChoice = { ...vmm && { vmm }, ...accel && { accel } };
+  setLabProviders({
+    async vmm() {
+      const inner = await vmmFor(choice);
+      return transport || cold ? new DefaultingVmm(inner, { transport, cold }) : inner;
+    },
+    async image(name, signal) {
+      // The built-in image needs no configuration, and most files need no other.
+      if (name === "tiny") return await resolveImage(name, { signal });
+      const { config: { images }, root } = await config();
+      return await resolveImage(name, { signal, images, root });
+    },
+  });
+}
+
+/** Adds the run's choices to what tests leave open. */
+class DefaultingVmm implements Vmm {
+  readonly #inner: Vmm;
+  readonly #defaults: Pick<MachineDefaults, "transport" | "cold">;
+
+  constructor(inner: Vmm, defaults: Pick<MachineDefaults, "transport" | "cold">) {
+    this.#inner = inner;
+    this.#defaults = defaults;
+  }
+
+  get name(): Vmm["name"] {
+    return this.#inner.name;
+  }
+
+  launch(spec: MachineSpec): ReturnType<Vmm["launch"]> {
+    return this.#inner.launch(this.#filled(spec));
+  }
+
+  restore(state: SavedState, spec: MachineSpec): ReturnType<Vmm["restore"]> {
+    return this.#inner.restore(state, this.#filled(spec));
+  }
+
+  #filled(spec: MachineSpec): MachineSpec {
+    const { transport, cold = false } = this.#defaults;
+    return {
+      ...spec,
+      cold: spec.cold || cold,
+      transport: spec.transport === "auto" && transport ? transport : spec.transport,
+    };
+  }
+}
