@@ -31,7 +31,7 @@ export interface GuardedProcess extends AsyncDisposable {
   readonly status: Promise<Deno.CommandStatus>;
   readonly stdout: ReadableStream<Uint8Array>;
   readonly stderr: ReadableStream<Uint8Array>;
-  /** Sends a signal; returns false if it has ended. */
+  /** Sends a signal, SIGKILL to its whole group; returns false if it has ended. */
   kill(signal?: Deno.Signal): boolean;
 }
 
@@ -211,6 +211,8 @@ function guarded(child: Deno.ChildProcess, options: Deno.CommandOptions): Guarde
     await pipe.abort().catch(() => {}); // broken by its reader's end
     return value;
   });
+  const kill = (signal: Deno.Signal = "SIGKILL") =>
+    !ended && killQuietly(signal === "SIGKILL" ? -child.pid : child.pid, signal);
   return {
     pid: child.pid,
     status,
@@ -220,9 +222,9 @@ function guarded(child: Deno.ChildProcess, options: Deno.CommandOptions): Guarde
     get stderr() {
       return child.stderr;
     },
-    kill: (signal = "SIGKILL") => !ended && killQuietly(child.pid, signal),
+    kill,
     async [Symbol.asyncDispose]() {
-      if (!ended) killQuietly(child.pid, "SIGKILL");
+      kill();
       await status;
       if (options.stdout === "piped") await child.stdout.cancel().catch(() => {}); // its reader has it
       if (options.stderr === "piped") await child.stderr.cancel().catch(() => {}); // its reader has it

@@ -4,6 +4,7 @@ import { formatSeconds } from "../../values/duration.ts";
 import type { Accelerator } from "../types.ts";
 import { sha256Hex } from "../_hash.ts";
 import { readJson, writeJson } from "../_json_file.ts";
+import { collectText } from "../_collect_text.ts";
 import { acceleratorArgs } from "./argv.ts";
 import type { QemuBinary } from "./binary.ts";
 
@@ -155,7 +156,7 @@ export class AcceleratorChooser {
         stdout: "null",
         stderr: "piped",
       });
-      const stderr = new Response(qemuProcess.stderr).text();
+      const stderr = collectText(qemuProcess.stderr);
       let hangs = false;
       const timer = setTimeout(() => {
         hangs = true;
@@ -164,7 +165,8 @@ export class AcceleratorChooser {
       const status = await qemuProcess.status;
       clearTimeout(timer);
       if (status.code === PROBE_EXIT && !hangs) return undefined;
-      const said = (await stderr).trim().split("\n").at(-1);
+      await stderr.settled();
+      const said = stderr.text().trim().split("\n").at(-1);
       const how = hangs
         ? `hung for ${formatSeconds(PROBE_MS / 1000)}`
         : status.signal

@@ -1,6 +1,7 @@
 import { type BelljarError, BootError, HostError } from "../../errors.ts";
 import type { GuardedProcess, Run } from "../../host/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
+import { collectText } from "../_collect_text.ts";
 import type { QemuBinary } from "./binary.ts";
 
 /** What {@linkcode startQemu} needs. */
@@ -30,7 +31,6 @@ export interface QemuProcess {
   spawnMs: number;
 }
 
-const MAX_STDERR = 32 * 1024;
 const START_TIMEOUT_MS = 30_000;
 
 /**
@@ -66,7 +66,7 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
   });
   const failed = new AsyncDisposableStack();
   failed.use(process);
-  const stderr = collect(process.stderr);
+  const stderr = collectText(process.stderr);
   const stop = Promise.withResolvers<never>();
   const onAbort = () => stop.reject(signal!.reason);
   signal?.addEventListener("abort", onAbort, { once: true });
@@ -74,7 +74,7 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
   const timer = setTimeout(() => stop.reject(notConnected(options, timeoutMs)), timeoutMs);
   let connected = false;
   process.status.then(async (status) => {
-    await stderr.ended;
+    await stderr.settled();
     if (!connected) stop.reject(endedEarly(options, status, stderr.text()));
   });
   const accept = async ({ listener }: { listener: Deno.Listener }) => {
@@ -108,25 +108,6 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
-}
-
-/** Keeps a stream's beginning and end, whatever its length. */
-function collect(stream: ReadableStream<Uint8Array>): { text: () => string; ended: Promise<void> } {
-  const decoder = new TextDecoder();
-  let head = "";
-  let tail = "";
-  const read = async () => {
-    for await (const chunk of stream) {
-      const text = decoder.decode(chunk, { stream: true });
-      const room = MAX_STDERR - head.length;
-      head += text.slice(0, room);
-      tail = (tail + text.slice(room)).slice(-MAX_STDERR);
-    }
-  };
-  return {
-    text: () => tail === "" ? head : `${head}\n…\n${tail}`,
-    ended: read().catch(() => {}), // a pipe that breaks has ended
-  };
 }
 
 function notConnected({ machine, qemu }: StartQemuOptions, timeoutMs: number): BelljarError {
