@@ -1,9 +1,10 @@
 import { ImageError } from "../errors.ts";
 import { Elf } from "./_elf.ts";
-import { findPackage, unpackPackage } from "./_debian_package.ts";
+import { findPackage, packageOfFile, unpackPackage } from "./_debian_package.ts";
 import { publish, sha256 } from "./_store.ts";
 import { runToolOk } from "./_tool.ts";
 import type { BuildContext } from "./build_context.ts";
+import type { ImagePart } from "./image.ts";
 
 /** A static busybox and what it can be called as. */
 export interface Busybox {
@@ -12,9 +13,19 @@ export interface Busybox {
   digest: string;
 }
 
+/** Describes where a busybox is from. */
+export async function busyboxPart(busybox: Busybox, context: BuildContext): Promise<ImagePart> {
+  const owner = busybox.path.startsWith(context.cacheDir)
+    ? JSON.parse(await Deno.readTextFile(busybox.path.replace(/busybox$/, RECORD)))
+    : await packageOfFile(busybox.path, context);
+  return { name: "busybox", ...owner ?? { origin: busybox.path } };
+}
+
 /** Where distributions put a busybox, static or not. */
 const PATHS = ["/bin/busybox", "/usr/bin/busybox", "/bin/busybox.static", "/sbin/busybox"];
 const PACKAGES = ["busybox-static"];
+/** File beside a fetched busybox that tells its package. */
+const RECORD = "package.json";
 
 /**
  * Finds a static busybox of the host, or unpacks the distribution's without root.
@@ -75,6 +86,8 @@ async function fetchBusybox(tmp: string, context: BuildContext): Promise<void> {
     if (!bytes || !isStatic(bytes, context.arch)) continue;
     await Deno.writeFile(`${tmp}/busybox`, bytes, { mode: 0o755 });
     await Deno.remove(root, { recursive: true });
+    const part = { origin: `${found.name} ${found.version}`, source: found.source };
+    await Deno.writeTextFile(`${tmp}/${RECORD}`, JSON.stringify(part));
     return;
   }
   throw new ImageError(`Cannot find a static busybox in ${found.name} ${found.version}`);

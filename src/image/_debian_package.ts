@@ -8,6 +8,8 @@ export interface DebianPackage {
   arch: string;
   /** Names of the packages it needs, the first of alternatives. */
   depends: string[];
+  /** Page from which its source can be had, if the distribution has such pages. */
+  source?: string;
 }
 
 /** Why a package cannot be had here. */
@@ -93,7 +95,50 @@ async function showPackage(
   const version = field("Version");
   const arch = field("Architecture");
   if (version === undefined || arch === undefined) return undefined;
-  return { name, version, arch, depends: parseDepends(field("Depends") ?? "") };
+  // "Source: linux (6.1.1-1)": both name and version are left out where they are the package's own.
+  const [, source = name, sourceVersion = version] =
+    /^(\S+)(?: \((.*)\))?/.exec(field("Source") ?? "") ??
+      [];
+  return {
+    name,
+    version,
+    arch,
+    depends: parseDepends(field("Depends") ?? ""),
+    source: await sourcePage(source, sourceVersion),
+  };
+}
+
+/**
+ * Tells which installed package a file belongs to.
+ *
+ * @returns Nothing if it belongs to none, or packages are not Debian's.
+ */
+export async function packageOfFile(
+  path: string,
+  options: { signal?: AbortSignal } = {},
+): Promise<{ origin: string; source?: string } | undefined> {
+  if (!await findProgram("dpkg-query")) return undefined;
+  const query = async (...args: string[]) => {
+    const output = await runTool("dpkg-query", args, options);
+    return output.success ? new TextDecoder().decode(output.stdout).trim() : undefined;
+  };
+  const owner = (await query("--search", path))?.split(": ")[0];
+  if (!owner) return undefined;
+  const format = "${Package}\\t${Version}\\t${source:Package}\\t${source:Version}";
+  const shown = await query("--show", `--showformat=${format}`, owner);
+  const [name, version, source, sourceVersion] = shown?.split("\t") ?? [];
+  if (!name || !version || !source || !sourceVersion) return undefined;
+  return { origin: `${name} ${version}`, source: await sourcePage(source, sourceVersion) };
+}
+
+/** Returns the page of a source package at the distribution that runs here. */
+async function sourcePage(name: string, version: string): Promise<string | undefined> {
+  const release = await Deno.readTextFile("/etc/os-release").catch(() => "");
+  const id = /^ID="?([a-z]+)/m.exec(release)?.[1];
+  const escaped = encodeURIComponent(version).replaceAll("%3A", ":").replaceAll("%2B", "+");
+  if (id === "debian") return `https://snapshot.debian.org/package/${name}/${escaped}/`;
+  if (id === "ubuntu") return `https://launchpad.net/ubuntu/+source/${name}/${escaped}`;
+  return undefined;
 }
 
 /** Reads `a (>= 1), b | c` as the names `a` and `b`. */

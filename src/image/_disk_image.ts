@@ -4,7 +4,10 @@ import { storedImage } from "./_image_store.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { DiskDefinition } from "./definition.ts";
 import type { Image } from "./image.ts";
-import { kernelFromPaths } from "./kernel.ts";
+import { kernelFromPaths, kernelPart } from "./kernel.ts";
+
+/** Changes whenever the same inputs give another image. */
+const VERSION = 2;
 
 const QCOW2_MAGIC = 0x514649fb; // "QFI\xfb", big endian
 
@@ -27,7 +30,15 @@ export async function diskImage(
     ? undefined
     : await kernelFromPaths({ kernel: definition.kernel }, context);
   const digests = await Promise.all([disk, ...initrds].map((path) => fileDigest(path, context)));
-  const inputs = { disk, format, digests, initrds, kernel: kernel?.digest, cmdline };
+  const inputs = {
+    version: VERSION,
+    disk,
+    format,
+    digests,
+    initrds,
+    kernel: kernel?.digest,
+    cmdline,
+  };
   return await storedImage(name, inputs, () =>
     Promise.resolve({
       kind: "disk",
@@ -37,6 +48,7 @@ export async function diskImage(
       disk: { path: disk, format },
       cmdline,
       agentIsInit: false,
+      parts: kernel ? [kernelPart(kernel)] : [],
       notes: kernel?.notes ?? [],
     }), context);
 }

@@ -11,13 +11,13 @@ import type { BuildContext } from "./build_context.ts";
 import type { InitrdDefinition } from "./definition.ts";
 import type { Image } from "./image.ts";
 import { ImageError } from "../errors.ts";
-import { chosenKernel } from "./kernel.ts";
+import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Where the agent lies in images that start it themselves. */
 export const AGENT_PATH = "/usr/lib/belljar/agent";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Prepares a kernel with a user's own initial RAM file systems. Those are used as they are; the agent
@@ -62,6 +62,7 @@ export async function initrdImage(
       initrds: [...initrds, "belljar.cpio"],
       cmdline,
       agentIsInit: init === "agent",
+      parts: [kernelPart(kernel)],
       notes: [...kernel.notes, ...notes, ...found.notes],
       layout,
     };

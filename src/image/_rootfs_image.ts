@@ -1,6 +1,6 @@
 import { bytes } from "../values/mod.ts";
 import { directory, parentDirectories, textFile } from "./_base_files.ts";
-import { type Busybox, findBusybox } from "./_busybox.ts";
+import { type Busybox, busyboxPart, findBusybox } from "./_busybox.ts";
 import { cpioBytes, type CpioEntry } from "./_cpio.ts";
 import { makeExt4 } from "./_ext4.ts";
 import { linkFile, storedImage } from "./_image_store.ts";
@@ -13,10 +13,10 @@ import { agentBinary } from "./agent_binary.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { RootfsDefinition } from "./definition.ts";
 import type { Image } from "./image.ts";
-import { chosenKernel } from "./kernel.ts";
+import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself
@@ -73,6 +73,7 @@ export async function rootfsImage(
       disk: { path: "root.ext4", format: "raw" },
       cmdline,
       agentIsInit: init === "agent",
+      parts: [kernelPart(kernel), await busyboxPart(busybox, context)],
       notes: [...kernel.notes, ...found.notes],
       layout: { ...layoutOf(entries), prefix: FILES_FOLDER },
     };

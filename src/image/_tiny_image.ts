@@ -1,6 +1,6 @@
 import { agentBinary } from "./agent_binary.ts";
 import { baseEntries, parentDirectories } from "./_base_files.ts";
-import { busyboxApplets, findBusybox } from "./_busybox.ts";
+import { busyboxApplets, busyboxPart, findBusybox } from "./_busybox.ts";
 import { cpioChunks, type CpioEntry } from "./_cpio.ts";
 import { linkFile, storedImage } from "./_image_store.ts";
 import { layoutOf } from "./_layout.ts";
@@ -9,10 +9,10 @@ import { sha256 } from "./_store.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { KernelBase } from "./definition.ts";
 import type { Image } from "./image.ts";
-import { chosenKernel } from "./kernel.ts";
+import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 1;
+const VERSION = 2;
 
 /**
  * Prepares the built-in image: a kernel, busybox and the agent as process 1. It is built on first
@@ -60,6 +60,7 @@ export async function tinyImage(
       initrds: ["initrd.cpio"],
       cmdline,
       agentIsInit: true,
+      parts: [kernelPart(kernel), await busyboxPart(busybox, context)],
       notes: [...kernel.notes, ...found.notes],
       layout: layoutOf(entries),
     };

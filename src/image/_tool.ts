@@ -42,7 +42,9 @@ export async function runTool(
 ): Promise<ToolOutput> {
   const { cwd, env, stdin, signal, timeoutMs = 600_000, install } = options;
   signal?.throwIfAborted();
-  const child = spawn(program, args, { cwd, env: { ...await runEnv(), ...env }, stdin }, install);
+  const path = program.includes("/") ? program : await findProgram(program);
+  if (!path) throw missing(program, install);
+  const child = spawn(path, args, { cwd, env: { ...await runEnv(), ...env }, stdin }, install);
   const stop = Promise.withResolvers<never>();
   stop.promise.catch(() => {}); // raced below; may also settle when nobody looks any more
   const onAbort = () => stop.reject(signal!.reason);
@@ -126,11 +128,15 @@ function spawn(
     }).spawn();
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    throw new ImageError(`Cannot run "${program}": there is no such program on PATH`, {
-      cause,
-      next: install ?? `install ${program}`,
-    });
+    throw missing(program, install, cause);
   }
+}
+
+function missing(program: string, install: string | undefined, cause?: unknown): ImageError {
+  return new ImageError(`Cannot run "${program}": there is no such program`, {
+    cause,
+    next: install ?? `install ${program}`,
+  });
 }
 
 async function collect(

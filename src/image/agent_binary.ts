@@ -1,4 +1,5 @@
 import { BelljarError, ImageError } from "../errors.ts";
+import { askInstalled } from "./_installed.ts";
 import { exists, publish, sha256, touch } from "./_store.ts";
 import { findProgram, runTool } from "./_tool.ts";
 import { type Arch, type BuildContext, buildContext, type BuildOptions } from "./build_context.ts";
@@ -223,18 +224,14 @@ async function runCompiler(
 
 /** Asks an installed `belljar` for its agent: the last way. */
 async function fromPath(context: BuildContext, reason: string): Promise<string> {
-  const belljar = await findProgram("belljar");
-  const asked = belljar && context.arch === Deno.build.arch
-    ? await runTool(belljar, ["image", "path", "agent"], { signal: context.signal })
-    : undefined;
-  const path = asked?.success ? new TextDecoder().decode(asked.stdout).trim() : "";
-  if (path !== "" && await exists(path)) return path;
+  const path = context.arch === Deno.build.arch ? await askInstalled("agent", context) : undefined;
+  if (path !== undefined && await exists(path)) return path;
   throw new BelljarError(`Cannot find the guest agent for ${context.arch}`, {
     code: "NO_AGENT",
     expected: "BELLJAR_AGENT to name it, its sources with a C compiler and a static libc, or a " +
       "`belljar` on PATH that has it",
     actual: `BELLJAR_AGENT is not set, ${reason}, and ${
-      belljar ? `"${belljar}" has none` : "there is no `belljar` on PATH"
+      await findProgram("belljar") ? "the `belljar` on PATH has none" : "no `belljar` is on PATH"
     }`,
     next: "install the belljar program; or run scripts/setup for musl-gcc",
   });

@@ -10,6 +10,16 @@ export interface ImageDisk {
   format: "raw" | "qcow2";
 }
 
+/** Something of others' that an image contains, for `belljar licenses`. */
+export interface ImagePart {
+  /** What it is in the image: `kernel`, `busybox`. */
+  name: string;
+  /** Package and version, or a path. */
+  origin: string;
+  /** Where its source can be had, if that is known. */
+  source?: string;
+}
+
 /** An image that is ready to be started: every file it names exists. */
 export interface Image {
   name: string;
@@ -30,6 +40,8 @@ export interface Image {
   agentIsInit: boolean;
   /** What a user may want to know, such as why the kernel is not uncompressed. */
   notes: string[];
+  /** What it contains that others wrote. */
+  parts: ImagePart[];
   /** What an archive that is appended has to respect; see {@linkcode bootFilesCpio}. */
   layout?: ImageLayout;
 }

@@ -7,6 +7,7 @@ import {
 } from "./_debian_package.ts";
 import { exists, publish, removeTree, sha256, touch, writeFileAtomic } from "./_store.ts";
 import type { Arch, BuildContext } from "./build_context.ts";
+import type { ImagePart } from "./image.ts";
 import { extractVmlinux, hasPvhEntry, kernelFormat, kernelRelease } from "./vmlinux.ts";
 
 /** A kernel that machines can be started with. */
@@ -19,6 +20,8 @@ export interface Kernel {
   modulesDir?: string;
   /** Where it comes from, for people: a package with its version, or a path. */
   origin: string;
+  /** Page from which its source can be had, if that is known. */
+  source?: string;
   /** SHA-256 of the kernel as distributed. */
   digest: string;
   /** What a user may want to know, such as why the kernel is not uncompressed. */
@@ -61,6 +64,11 @@ export async function chosenKernel(
   if (kernel !== undefined) return await kernelFromPaths({ kernel, modules: modulesDir }, context);
   const found = await distributionKernel(context, options);
   return modulesDir === undefined ? found : { ...found, modulesDir };
+}
+
+/** Describes where a kernel is from. */
+export function kernelPart({ origin, source }: Kernel): ImagePart {
+  return { name: "kernel", origin, source };
 }
 
 /**
@@ -180,8 +188,15 @@ async function unpackKernel(
   if (modules) await Deno.rename(modules, `${tmp}/modules`);
   const bytes = await Deno.readFile(`${root}/boot/${file.name}`);
   await removeTree(root);
-  const base = { release, modulesDir: modules && "modules", origin, digest: await sha256(bytes) };
-  await writeKernel(tmp, bytes, { ...base, notes: [] }, context);
+  const kernel = {
+    release,
+    modulesDir: modules && "modules",
+    origin,
+    source: packages[0]?.source,
+    digest: await sha256(bytes),
+    notes: [],
+  };
+  await writeKernel(tmp, bytes, kernel, context);
 }
 
 /** Writes a kernel, unpacked where that is possible, and its record. */

@@ -9,6 +9,8 @@ import {
   type ImageDefinitions,
 } from "./definition.ts";
 import { embeddedTiny } from "./_embedded_image.ts";
+import { readImage } from "./_image_store.ts";
+import { askInstalled } from "./_installed.ts";
 import { diskImage } from "./_disk_image.ts";
 import { cleanImages } from "./image_cache.ts";
 import type { Image } from "./image.ts";
@@ -54,10 +56,26 @@ export async function resolveImage(
   const full = await withFullPaths(name, definition, root);
   const chosen = kernel ? { ...full, kernel: kernel.kernel, modulesDir: kernel.modules } : full;
   const isPlainTiny = image === "tiny" && !kernel && !refresh && !context.agent;
-  const found = isPlainTiny && await embeddedTiny(context) ||
-    await buildKind(name, chosen, context, { refresh });
+  const found = isPlainTiny
+    ? await plainTiny(context)
+    : await buildKind(name, chosen, context, { refresh });
   if (context.built.size > 0) await cleanImages({}, context);
   return found;
+}
+
+/** Takes `tiny` from this program, the cache, a build, or an installed program, in this order. */
+async function plainTiny(context: BuildContext): Promise<Image> {
+  const embedded = await embeddedTiny(context);
+  if (embedded) return embedded;
+  try {
+    return await tinyImage("tiny", {}, context);
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    const dir = await askInstalled("tiny", context);
+    const installed = dir === undefined ? undefined : await readImage(dir);
+    if (installed) return installed;
+    throw error;
+  }
 }
 
 function buildKind(

@@ -79,7 +79,12 @@ Deno.test("publish() ends its wait with the reason of its signal", async () => {
   await using dir = await tempDir();
   const entry = `${dir.path}/entry`;
   const release = Promise.withResolvers<void>();
-  const first = publish(entry, () => release.promise);
+  const building = Promise.withResolvers<void>();
+  const first = publish(entry, () => {
+    building.resolve();
+    return release.promise;
+  });
+  await building.promise;
   const controller = new AbortController();
   const reason = new Error("enough");
   const second = publish(entry, () => Promise.reject(new Error("built twice")), {

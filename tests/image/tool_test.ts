@@ -24,7 +24,7 @@ Deno.test("runTool() names a missing program and how to get it", async () => {
   );
   assertEquals(
     error.message,
-    'Cannot run "belljar-no-such-tool": there is no such program on PATH\n  next:     install it',
+    'Cannot run "belljar-no-such-tool": there is no such program\n  next:     install it',
   );
 });
 

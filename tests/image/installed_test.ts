@@ -1,0 +1,65 @@
+import { assertEquals } from "@std/assert";
+import { tempDir } from "./_objects.ts";
+
+const IMAGE = new URL("../../src/image/mod.ts", import.meta.url).href;
+
+/** Evaluates an expression in a process whose PATH has only a `belljar` that runs the given script. */
+async function withInstalled(dir: string, belljar: string, expression: string): Promise<string> {
+  const bin = `${dir}/bin`;
+  await Deno.mkdir(`${dir}/lists/partial`, { recursive: true });
+  await Deno.mkdir(bin);
+  await Deno.writeTextFile(`${bin}/belljar`, `#!/bin/sh\n${belljar}`, { mode: 0o755 });
+  // Package lists that were never fetched: apt finds nothing.
+  await Deno.writeTextFile(
+    `${dir}/apt.conf`,
+    `Dir::State::Lists "${dir}/lists";\nDir::Cache "${dir}";\nDir::State::status "/dev/null";\n`,
+  );
+  await Deno.writeTextFile(
+    `${dir}/script.ts`,
+    `import { agentBinary, resolveImage } from ${JSON.stringify(IMAGE)};
+    const show = (error: Error & { code?: string }) => error.code;
+    console.log(await (${expression}).catch(show));`,
+  );
+  const { stdout } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "-q", "--no-config", "--no-lock", `${dir}/script.ts`],
+    env: {
+      PATH: bin,
+      HOME: Deno.env.get("HOME") ?? "/",
+      APT_CONFIG: `${dir}/apt.conf`,
+      BELLJAR_CACHE_DIR: `${dir}/cache`,
+    },
+    clearEnv: true,
+  }).output();
+  return new TextDecoder().decode(stdout).trim();
+}
+
+/** Prints a path for what it is asked, as long as it is asked for just that. */
+const answer = (name: string, path: string) =>
+  `[ "$*" = "image path ${name}" ] && [ -n "$BELLJAR_ASKED" ] && echo ${path}\n`;
+
+Deno.test("the agent comes from a belljar on PATH where there are no sources", async () => {
+  await using dir = await tempDir();
+  await Deno.mkdir(`${dir.path}/empty`);
+  await Deno.writeTextFile(`${dir.path}/agent`, "");
+  const expression = `agentBinary({ sources: "${dir.path}/empty" })`;
+  const belljar = answer("agent", `${dir.path}/agent`);
+  assertEquals(await withInstalled(dir.path, belljar, expression), `${dir.path}/agent`);
+});
+
+Deno.test("tiny comes from a belljar on PATH where there is no kernel", async () => {
+  await using dir = await tempDir();
+  const folder = `${dir.path}/tiny`;
+  await Deno.mkdir(folder);
+  const record = { name: "tiny", digest: "abc", arch: "x86_64", initrds: ["initrd"], sizes: {} };
+  await Deno.writeTextFile(`${folder}/image.json`, JSON.stringify(record));
+  const expression =
+    `(Deno.env.set("BELLJAR_AGENT", "/bin/sh"), resolveImage("tiny").then((i) => i.initrds[0]))`;
+  const belljar = answer("tiny", folder);
+  assertEquals(await withInstalled(dir.path, belljar, expression), `${folder}/initrd`);
+});
+
+Deno.test("a belljar on PATH that has none leaves the error as it was", async () => {
+  await using dir = await tempDir();
+  const expression = `(Deno.env.set("BELLJAR_AGENT", "/bin/sh"), resolveImage("tiny"))`;
+  assertEquals(await withInstalled(dir.path, "exit 3\n", expression), "NO_KERNEL");
+});
