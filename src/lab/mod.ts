@@ -47,3 +47,19 @@ export { type ShutdownOptions, Vm, type VmState } from "./vm.ts";
 export { Watch, type WatchEvent, type WatchKind, type WatchOptions } from "./watch.ts";
 export { type JoinResult, Worker, type WorkerExit } from "./worker.ts";
 export type { CapName, NamespaceName, WorkerOptions } from "./worker_options.ts";
+export {
+  array,
+  blob,
+  type CField,
+  type CRead,
+  cstr,
+  type CType,
+  type CTypeName,
+  type CWrite,
+  type Struct,
+  struct,
+  type StructInput,
+  type StructOptions,
+  type StructValue,
+  text,
+} from "./struct.ts";
