@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "async_calls.h"
 #include "cgroup.h"
 #include "conn.h"
 #include "pool.h"
@@ -19,6 +20,7 @@
 #include "proc.h"
 #include "reap.h"
 #include "vsock.h"
+#include "watch.h"
 
 struct agent agent = { .init_fd = -1, .vsock_port = -1 };
 
@@ -80,6 +82,7 @@ static void prepare_process(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 	reap_block_signals();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	prctl(PR_SET_NAME, "belljar-agent");
 	umask(022);
 	/* Last to go when memory runs out; not permitted without privileges. */
 	write_text("/proc/self/oom_score_adj", "-900");
@@ -116,6 +119,8 @@ int agent_main(const struct agent_options *options)
 	agent.restart_sig = options->restart_sig;
 	if ((result = loop_init()) || (result = reap_init()) || (result = pool_init()))
 		return fail("start", result);
+	async_calls_init();
+	power_button_init();
 	cgroup_init();
 	if (options->was_restarted)
 		cgroup_kill_leftovers();

@@ -163,6 +163,11 @@ void fail_code(struct call *c, const char *code, const char *format, ...)
 	va_end(args);
 }
 
+void fail_encoded(struct call *c)
+{
+	c->fail = (struct failure){ .code = "worker", .is_encoded = true };
+}
+
 void put_failure(struct buf *b, unsigned op, const struct failure *f)
 {
 	uint32_t pairs = 3u + (f->path != NULL) + (f->stage != NULL) + (f->detail[0] != '\0');

@@ -23,6 +23,8 @@ struct failure {
 	const uint8_t *path;
 	size_t path_len;
 	char detail[192];
+	/* The call's `out` holds the whole error already: a worker has written it. */
+	bool is_encoded;
 };
 
 enum call_state { CALL_QUEUED, CALL_RUNNING, CALL_RAN };
@@ -60,6 +62,8 @@ struct call {
 	struct failure fail;
 	/* A result for the agent itself: a pid, a thread, a descriptor's number. */
 	int64_t aux;
+	/* What the loop hands to the thread that runs it. */
+	int64_t nums[8];
 	/* A descriptor that goes to the agent. */
 	int ret_fd;
 
@@ -100,6 +104,8 @@ void fail_path(struct call *c, int err, unsigned field);
 void fail_stage(struct call *c, const char *stage, int err);
 void fail_code(struct call *c, const char *code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+/* The error is what a worker has put into `out`. */
+void fail_encoded(struct call *c);
 void put_failure(struct buf *b, unsigned op, const struct failure *f);
 
 /* Runs the operation on the calling thread, and closes the descriptors that it was given. */

@@ -91,7 +91,9 @@ void call_answer(struct call *c)
 		struct buf b = { 0 };
 		if (!c->fail.code && c->out.len > WIRE_MAX_PAYLOAD)
 			fail_code(c, "limit", "the reply has %zu bytes", c->out.len);
-		if (c->fail.code) {
+		if (c->fail.is_encoded) {
+			conn_send(c->conn, FRAME_ERROR, c->principal, c->id, c->out.data, c->out.len);
+		} else if (c->fail.code) {
 			put_failure(&b, c->op, &c->fail);
 			conn_send(c->conn, FRAME_ERROR, c->principal, c->id, b.data, b.len);
 		} else {

@@ -6,5 +6,11 @@
 
 int start_quiesce(struct call *c);
 int start_shutdown(struct call *c);
+int start_clock_get(struct call *c);
+int start_clock_set(struct call *c);
+int start_set_hostname(struct call *c);
+int start_reseed(struct call *c);
+int start_clone(struct call *c);
+int start_counters(struct call *c);
 
 #endif

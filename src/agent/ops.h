@@ -48,9 +48,9 @@ void op_spawn(struct call *c);
 void op_syscall(struct call *c);
 void op_syscall_async(struct call *c);
 void op_read_mem(struct call *c);
-/* watch_op.c */
+/* watch.c */
 void op_watch(struct call *c);
-/* Only the agent itself: members.c, procfs.c, worker_spawn.c, machine.c. */
+/* Only the agent itself: proc_ops.c, procfs.c, worker_spawn.c, async_calls.c. */
 void op_proc_members(struct call *c);
 void op_proc_signal(struct call *c);
 void op_proc_status(struct call *c);
@@ -58,9 +58,5 @@ void op_processes(struct call *c);
 void op_counters(struct call *c);
 void op_worker_spawn(struct call *c);
 void op_syscall_state(struct call *c);
-void op_set_hostname(struct call *c);
-void op_reseed(struct call *c);
-void op_clock_set(struct call *c);
-void op_clone(struct call *c);
 
 #endif

@@ -12,9 +12,11 @@
 #include "dispatch.h"
 #include "ops.h"
 #include "proc_state.h"
+#include "procfs.h"
 
 /* The highest signal number of the kernel. */
 #define MAX_SIGNAL 64
+#define MAX_COMMAND 1024
 
 enum target { TARGET_LEADER, TARGET_GROUP, TARGET_ALL };
 
@@ -180,6 +182,22 @@ int start_spawn(struct call *c)
 	return has(c, F_SPAWN_PTY) ? open_terminal(c, p) : open_pipes(c, p);
 }
 
+/* A worker may count processes otherwise than the agent does: the descriptor says which one is meant. */
+static void use_own_number(struct call *c)
+{
+	char path[64], text[512];
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", c->ret_fd);
+	if (read_text(path, text, sizeof(text)) < 0)
+		return;
+	int64_t pid = read_status_number(text, "\nPid:");
+	if (pid <= 0 || pid == c->aux)
+		return;
+	c->aux = pid;
+	c->out.len = 0;
+	mp_map(&c->out, 1);
+	mp_put_int(&c->out, "pid", pid);
+}
+
 void finish_spawn(struct call *c)
 {
 	struct proc *p = c->subject;
@@ -191,8 +209,9 @@ void finish_spawn(struct call *c)
 		proc_failed(p);
 		return;
 	}
-	pid_t pid = (pid_t)c->aux;
-	proc_started(p, pid);
+	if (c->ret_fd >= 0)
+		use_own_number(c);
+	proc_started(p, (pid_t)c->aux);
 	/* Nobody will ever ask for it. */
 	if (!c->conn && call_cancelled(c)) {
 		signal_job(&p->job, SIGKILL);
@@ -288,13 +307,15 @@ void op_proc_members(struct call *c)
 	mp_list(&c->out, (uint32_t)m.count);
 	for (size_t i = 0; i < m.count; i++) {
 		const struct member *one = &m.list[i];
+		char command[MAX_COMMAND];
+		size_t len = read_command(one->pid, one->command, command, sizeof(command));
 		char state[2] = { one->state, '\0' };
 		mp_map(&c->out, 6);
 		mp_put_int(&c->out, "pid", one->pid);
 		mp_put_int(&c->out, "ppid", one->ppid);
 		mp_put_int(&c->out, "pgid", one->pgid);
 		mp_put_str(&c->out, "state", state);
-		mp_put_bin(&c->out, "command", one->command, strlen(one->command));
+		mp_put_bin(&c->out, "command", command, len);
 		mp_put_uint(&c->out, "startTicks", one->ticks);
 	}
 	free_members(&m);

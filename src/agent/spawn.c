@@ -18,6 +18,8 @@
 
 #define CHILD_STACK (64u * 1024u)
 #define MAX_LIMITS 16
+/* Entries that are added after those of the request. */
+#define SPARE_ENV 8
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define NOT_SANITIZED __attribute__((no_sanitize("address", "undefined")))
 
@@ -172,26 +174,51 @@ static void set_env_pair(struct call *c, char **env, size_t *count, const char *
 	set_env(env, count, entry);
 }
 
-static char **make_env(struct call *c, const struct user *user)
+char **merge_env(struct call *c, unsigned field, char **base, size_t base_count, size_t *count)
 {
-	size_t base = 0, given_count = 0, count = 0;
-	bool clear = get_bool(c, F_SPAWN_CLEAR_ENV);
-	while (!clear && environ[base])
-		base++;
-	char **given = text_list(c, F_SPAWN_ENV, 0, &given_count);
-	char **env = call_alloc(c, (base + given_count + 8) * sizeof(*env));
+	size_t given_count = 0;
+	char **given = text_list(c, field, 0, &given_count);
+	char **env = call_alloc(c, (base_count + given_count + SPARE_ENV) * sizeof(*env));
+	*count = 0;
 	if (!given || !env)
 		return NULL;
 	env[0] = NULL;
-	for (size_t i = 0; i < base; i++)
-		set_env(env, &count, environ[i]);
-	if (user && !clear) {
-		set_env_pair(c, env, &count, "HOME", user->home);
-		set_env_pair(c, env, &count, "USER", user->name);
-		set_env_pair(c, env, &count, "LOGNAME", user->name);
-	}
+	for (size_t i = 0; i < base_count; i++)
+		set_env(env, count, base[i]);
 	for (size_t i = 0; i < given_count; i++)
-		set_env(env, &count, given[i]);
+		set_env(env, count, given[i]);
+	return env;
+}
+
+static bool is_given(const struct call *c, const char *name)
+{
+	const struct mp_val *list = &c->f[F_SPAWN_ENV];
+	struct mp_reader r = { list->data, c->body + c->body_len };
+	size_t len = strlen(name);
+	for (uint32_t i = 0; i < list->size; i++) {
+		struct mp_val item;
+		if (!mp_read(&r, &item) && item.size > len && !memcmp(item.data, name, len) && item.data[len] == '=')
+			return true;
+	}
+	return false;
+}
+
+static char **make_env(struct call *c, const struct user *user)
+{
+	size_t base = 0, count = 0;
+	bool clear = get_bool(c, F_SPAWN_CLEAR_ENV);
+	while (!clear && environ[base])
+		base++;
+	char **env = merge_env(c, F_SPAWN_ENV, environ, base, &count);
+	if (!env)
+		return NULL;
+	if (user && !clear) {
+		const char *pairs[][2] = { { "HOME", user->home }, { "USER", user->name }, { "LOGNAME", user->name } };
+		for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+			if (!is_given(c, pairs[i][0]))
+				set_env_pair(c, env, &count, pairs[i][0], pairs[i][1]);
+		}
+	}
 	set_env_pair(c, env, &count, "BELLJAR_JOB", c->token);
 	return c->fail.code ? NULL : env;
 }

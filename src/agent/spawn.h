@@ -1,9 +1,12 @@
 #ifndef SPAWN_H
 #define SPAWN_H
 
-#include <stdbool.h>
+#include "call.h"
 
 /* Children become the agent's, and come with a descriptor for it. */
 extern bool spawn_from_worker;
+
+/* `base` with the entries of a list field put over it. NULL with the failure set if that fails. */
+char **merge_env(struct call *c, unsigned field, char **base, size_t base_count, size_t *count);
 
 #endif
