@@ -11,9 +11,12 @@ export interface BootMedia {
   firmwareFiles: { name: string; path: string }[];
 }
 
-/** Whether secret and files get into a machine by its initial RAM file system. */
+/**
+ * Whether secret and files get into a machine by its initial RAM file system. That of a disk image is its own system's and
+ * hands nothing on.
+ */
 export function takesBootFiles(image: Image): boolean {
-  return image.initrds.length > 0;
+  return image.kind !== "disk";
 }
 
 /**
@@ -29,7 +32,9 @@ export async function writeBootMedia(
   if (!takesBootFiles(image)) {
     const path = `${dir}/secret`;
     await Deno.writeFile(path, secret, { mode: 0o600 });
-    return { firmwareFiles: [{ name: SECRET_FIRMWARE_FILE, path }] };
+    const own = image.initrds.length > 0 ? `${dir}/initrd` : undefined;
+    if (own) await joinInitrds(own, image.initrds, { signal: options.signal });
+    return { initrd: own, firmwareFiles: [{ name: SECRET_FIRMWARE_FILE, path }] };
   }
   const archive = bootFilesCpio([
     ...options.files ?? [],
