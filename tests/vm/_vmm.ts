@@ -50,6 +50,7 @@ export async function shell(client: AgentClient, command: string): Promise<strin
     if (event.ev === "exit") exited.resolve();
   });
   client.closed.then((reason) => exited.reject(reason));
+  exited.promise.catch(() => {}); // the output's end tells first
   await client.request("spawn", {
     proc,
     argv: ["/bin/sh", "-c", command].map(toBytes),
