@@ -10,11 +10,11 @@ import { Watch, type WatchOptions } from "./watch.ts";
 /** Operations that open something which the scope of the caller closes. */
 export abstract class OpenOperations extends FileOperations {
   /**
-   * Opens a file.
+   * Opens a file, for reading where no options are given.
    *
    * @throws {TypeError} If no kind of access is asked for, or the options contradict each other.
    */
-  async openFile(path: GuestPath, options: OpenOptions): Promise<File> {
+  async openFile(path: GuestPath, options: OpenOptions = { read: true }): Promise<File> {
     return await openFile(linkOf(this), path, options);
   }
 
