@@ -66,6 +66,18 @@ unsigned conns_unproven(void)
 	return count;
 }
 
+void conns_end_oldest_unproven(void)
+{
+	struct conn *oldest = NULL;
+	/* New ones are put in front. */
+	for (struct conn *c = conns; c; c = c->next) {
+		if (!c->is_live && !c->is_control && !c->is_dead)
+			oldest = c;
+	}
+	if (oldest)
+		conn_end(oldest);
+}
+
 size_t conn_queued(const struct conn *c)
 {
 	return c->out.len - c->out_at;

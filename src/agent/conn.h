@@ -42,6 +42,8 @@ struct conn *conn_operating(void);
 bool conns_turn(void);
 /* Connections that have not proven anything yet. */
 unsigned conns_unproven(void);
+/* Turns away the one of them that has waited longest. */
+void conns_end_oldest_unproven(void);
 size_t conn_queued(const struct conn *c);
 void send_event(struct conn *c, uint64_t id, uint16_t principal, const struct buf *payload);
 

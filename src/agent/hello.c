@@ -80,13 +80,16 @@ static void put_caps(struct buf *b)
 	bool root = geteuid() == 0;
 	bool cgroup = cgroup_usable();
 	mp_str(b, "caps");
-	mp_list(b, (uint32_t)root + cgroup + agent.under_init);
+	bool vsock = agent.vsock_port >= 0;
+	mp_list(b, (uint32_t)root + cgroup + agent.under_init + vsock);
 	if (root)
 		mp_str(b, "root");
 	if (cgroup)
 		mp_str(b, "cgroup");
 	if (agent.under_init)
 		mp_str(b, "machine");
+	if (vsock)
+		mp_str(b, "vsock");
 }
 
 static void answer_hello(struct conn *c, const struct host_hello *hello)
@@ -138,20 +141,6 @@ static void send_restarted(struct conn *c)
 	agent.was_restarted = false;
 }
 
-static void send_serving(struct conn *c)
-{
-	struct buf b = { 0 };
-	int cid = vsock_local_cid();
-	if (agent.vsock_port < 0 || cid < 0)
-		return;
-	mp_map(&b, 3);
-	mp_put_str(&b, "ev", EV_SERVING);
-	mp_put_int(&b, "cid", cid);
-	mp_put_int(&b, "port", agent.vsock_port);
-	send_event(c, 0, 0, &b);
-	buf_free(&b);
-}
-
 /* Looks at the bytes after a mark. Returns 0 when more are needed, 1 when they were a proven hello, -EBADMSG if not. */
 static int try_hello(struct conn *c, const uint8_t *at, size_t held)
 {
@@ -174,7 +163,7 @@ static int try_hello(struct conn *c, const uint8_t *at, size_t held)
 		if (agent.was_restarted)
 			send_restarted(c);
 		if (c->is_control)
-			send_serving(c);
+			vsock_announce();
 	}
 	c->in_at += WIRE_HEADER_SIZE + h.length;
 	return 1;

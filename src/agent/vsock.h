@@ -4,7 +4,7 @@
 
 /* Listens on the port. Returns 0 or -errno. */
 int vsock_listen(int port);
-/* This machine's CID, -1 without one. */
-int vsock_local_cid(void);
+/* Tells the control conversation, which has just begun, where the listener is, and again when that changes. */
+void vsock_announce(void);
 
 #endif
