@@ -18,6 +18,8 @@ export interface ReporterChoice {
   quiet?: boolean;
   cwd: string;
   command?: string;
+  /** Whether nothing happens any more: there is nothing live to show. */
+  still?: boolean;
 }
 
 /** Makes the reporters that were asked for, and the usual one if none of them writes to standard output. */
@@ -32,7 +34,9 @@ export function makeReporters(choice: ReporterChoice): Reporter[] {
         `give one of them a file, as in "${onOutput[1]!.name}=FILE"`,
     );
   }
-  if (onOutput.length === 0) wanted.unshift({ name: usualReporter(), path: undefined });
+  if (onOutput.length === 0) {
+    wanted.unshift({ name: choice.still ? "plain" : usualReporter(), path: undefined });
+  }
   return wanted.map(({ name, path }) => makeReporter(name, outputFor(path, choice)));
 }
 
@@ -57,7 +61,14 @@ function outputFor(path: string | undefined, choice: ReporterChoice): ReporterOu
   const { cwd, command, verbose, quiet } = choice;
   const common = { cwd, command, verbose, quiet };
   if (path === undefined) {
-    return { ...common, write: print, color: hasColor(choice.color), columns: columns() };
+    return {
+      ...common,
+      write: print,
+      color: hasColor(choice.color),
+      get columns() {
+        return columns();
+      },
+    };
   }
   let file: Deno.FsFile;
   try {

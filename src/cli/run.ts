@@ -5,12 +5,14 @@ import {
   discoverFiles,
   NothingFoundError,
   readShard,
+  readTimings,
   type RunTestsOptions,
   type Shard,
   ShardError,
   shardOf,
   type TestFile,
   TestRun,
+  TimingsError,
 } from "../runner/mod.ts";
 import { milliseconds } from "../values/mod.ts";
 import { asUsage, ExitError, refuseFlags, usage } from "./_errors.ts";
@@ -45,6 +47,7 @@ export function runCommand(): Command<any> {
     .option("--include-slow", "Slow tests too")
     .option("--rerun-failed", "What failed in the last runs of this folder")
     .option("--shard <part:string>", "One part of several, such as 1/3")
+    .option("--timings <file:file>", "Times for shards, made by belljar report --timings")
     .option("--allow-empty", "It is fine if no test is chosen")
     .group("How they run")
     .option("-j, --jobs <n:integer>", "Files at the same time (default: one per core)")
@@ -89,7 +92,10 @@ export function runCommand(): Command<any> {
         quiet: options.quiet,
         cwd,
       });
-      await runAndExit({ ...settingsOf(options), files, cwd, reporters });
+      const timings = options.timings === undefined
+        ? undefined
+        : await timingsFrom(options.timings);
+      await runAndExit({ ...settingsOf(options), timings, files, cwd, reporters });
     });
 }
 
@@ -100,14 +106,8 @@ async function runAndExit(options: RunTestsOptions): Promise<void> {
   }
   const run = new TestRun(options);
   using _signals = onSignals({
-    first: () => {
-      printError("\nbelljar: interrupted: closing what runs; once more to kill it\n");
-      run.interrupt();
-    },
-    second: () => {
-      printError("\nbelljar: killing what runs\n");
-      run.kill();
-    },
+    first: () => run.interrupt(),
+    second: () => run.kill(),
   });
   const { exitCode } = await run.run();
   if (exitCode === 2) {
@@ -122,6 +122,15 @@ export async function findFiles(paths: readonly string[], cwd: string): Promise<
     return await discoverFiles(paths, cwd);
   } catch (error) {
     if (error instanceof NothingFoundError) throw usage(error.message);
+    throw error;
+  }
+}
+
+async function timingsFrom(path: string): Promise<Record<string, number>> {
+  try {
+    return await readTimings(path);
+  } catch (error) {
+    if (error instanceof TimingsError) throw usage(error.message);
     throw error;
   }
 }

@@ -6,6 +6,7 @@ import { ExitError } from "./_errors.ts";
 import { renameNegations } from "./_selection.ts";
 import { printError } from "./_terminal.ts";
 import { listCommand } from "./list.ts";
+import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
 
 /** The `belljar` command with all its sub-commands. */
@@ -27,7 +28,8 @@ export function commandTree(): Command<any> {
       this.showHelp();
     })
     .command("run", runCommand())
-    .command("list", listCommand());
+    .command("list", listCommand())
+    .command("report", reportCommand());
 }
 
 /** Runs the command line and returns its exit code. */

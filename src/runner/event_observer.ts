@@ -8,7 +8,7 @@ import {
   type Whereabouts,
   whereabouts,
 } from "../dsl/mod.ts";
-import { errorInfo, placeOf } from "../report/error_info.ts";
+import { codeFrame, errorInfo, placeOf } from "../report/error_info.ts";
 import type { ErrorInfo, EventFields, KnownKind, OpInfo } from "../report/events.ts";
 import { formatSite, type TrackedOperation } from "../scope/mod.ts";
 import { storeAttachment } from "./attachments.ts";
@@ -73,6 +73,8 @@ export class EventObserver implements FileObserver {
   async testFinished(outcome: TestOutcome): Promise<void> {
     const { failure, others, status, inProgress, history } = outcome;
     const failed = status === "failed";
+    const error = failure && infoOf(failure);
+    if (error && !error.frames) showOperation(error, outcome);
     const fields: EventFields<"test_finished"> = {
       file: this.#file,
       test: outcome.name,
@@ -82,7 +84,7 @@ export class EventObserver implements FileObserver {
       attempt: outcome.attempt,
       ...outcome.reason !== undefined && { reason: outcome.reason },
       ...outcome.class && { class: outcome.class },
-      ...failure && { error: infoOf(failure) },
+      ...error && { error },
       ...others.length > 0 && { errors: others.map(infoOf) },
       ...outcome.willRetry && { willRetry: true },
       ...outcome.site && { place: placeOf(outcome.site) },
@@ -138,6 +140,16 @@ export class EventObserver implements FileObserver {
   #at(test: string, steps: readonly string[]): { file: string; test: string; step?: string[] } {
     return { file: this.#file, test, ...steps.length > 0 && { step: [...steps] } };
   }
+}
+
+/** Errors that come from a machine often have no frame of the author's: then it is where the operation was called. */
+function showOperation(error: ErrorInfo, { inProgress, history }: TestOutcome): void {
+  const site = (inProgress.at(-1) ?? history.findLast(({ ok }) => ok === false))?.site;
+  if (!site) return;
+  const place = placeOf(site);
+  const code = codeFrame(place);
+  error.frames = [place];
+  if (code) error.code = code;
 }
 
 function infoOf({ error, phase }: Failure): ErrorInfo {

@@ -2,6 +2,16 @@
 export * from "./child_command.ts";
 export * from "./discover.ts";
 export * from "./event_file.ts";
+export * from "./merge_runs.ts";
 export * from "./run_tests.ts";
 export * from "./shard.ts";
+export * from "./timings.ts";
+export {
+  type BelljarConfig,
+  CONFIG_FILE,
+  defineConfig,
+  findConfig,
+  loadConfig,
+  type LoadedConfig,
+} from "./config.ts";
 export type { ListedTest } from "./protocol.ts";
