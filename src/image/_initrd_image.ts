@@ -73,6 +73,7 @@ async function initrdDigest(name: string, path: string, context: BuildContext): 
   try {
     return await fileDigest(path, context);
   } catch (cause) {
+    context.signal?.throwIfAborted();
     throw new ImageError(`Cannot read the initrd "${path}" of the image "${name}"`, {
       cause,
       actual: cause instanceof Error ? cause.message : String(cause),

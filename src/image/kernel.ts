@@ -5,6 +5,7 @@ import {
   type NoPackage,
   unpackPackage,
 } from "./_debian_package.ts";
+import { fileDigest } from "./_file_digest.ts";
 import { exists, publish, removeTree, sha256, touch, writeFileAtomic } from "./_store.ts";
 import type { Arch, BuildContext } from "./build_context.ts";
 import type { ImagePart } from "./image.ts";
@@ -48,9 +49,12 @@ export const KERNEL_RECORD = "kernel.json";
 
 /** What is kept beside a kernel in the cache; files are named relative to it. */
 interface KernelRecord extends Omit<Kernel, "path" | "modulesDir"> {
-  /** The file that machines are started with, and its size: a cheap check that it is whole. */
-  file: string;
-  bytes: number;
+  /**
+   * The file that machines are started with, and its size: a cheap check that it is whole. Missing
+   * where the user's own file is used.
+   */
+  file?: string;
+  bytes?: number;
   modules?: string;
 }
 
@@ -112,29 +116,33 @@ export async function distributionKernel(
  * @throws {ImageError} If the file cannot be read.
  */
 export async function kernelFromPaths(paths: KernelPaths, context: BuildContext): Promise<Kernel> {
-  const bytes = await readKernel(paths.kernel);
-  const digest = await sha256(bytes);
-  const release = kernelRelease(bytes) ?? "";
-  const modulesDir = paths.modules ?? await findModules(paths.kernel, release);
-  const base = { release, modulesDir, origin: paths.kernel, digest };
-  if (kernelFormat(bytes) !== "bzImage") {
-    checkBootable(paths.kernel, bytes, context.arch);
-    return { ...base, path: paths.kernel, notes: [] };
-  }
-
+  const { kernel: path, modules } = paths;
+  const digest = await readable(path, context.signal, () => fileDigest(path, context));
   const dir = `${context.cacheDir}/kernels/${digest.slice(0, 16)}`;
-  await publish(
-    dir,
-    (tmp) => writeKernel(tmp, bytes, { release, origin: digest, digest, notes: [] }, context),
-    {
-      signal: context.signal,
-      isWhole: async (dir) => await readRecord(dir) !== undefined,
-    },
-  );
-  const unpacked = await readRecord(dir);
-  if (!unpacked) throw damaged(dir);
-  // One content may lie at several paths: the cache's record tells only what all have in common.
-  return { ...base, path: unpacked.path, notes: unpacked.notes };
+  await publish(dir, async (tmp) => {
+    const bytes = await readable(
+      path,
+      context.signal,
+      () => Deno.readFile(path, { signal: context.signal }),
+    );
+    const release = kernelRelease(bytes) ?? "";
+    const kernel = { release, origin: digest, digest, notes: [] };
+    if (kernelFormat(bytes) === "bzImage") return await writeKernel(tmp, bytes, kernel, context);
+    checkBootable(path, bytes, context.arch);
+    await Deno.writeTextFile(`${tmp}/${KERNEL_RECORD}`, JSON.stringify(kernel));
+  }, {
+    signal: context.signal,
+    isWhole: async (dir) => await readRecord(dir) !== undefined,
+  });
+  const known = await readRecord(dir);
+  if (!known) throw damaged(dir);
+  // One content may lie at several paths: the record tells only what all of them have in common.
+  return {
+    ...known,
+    path: known.path || path,
+    origin: path,
+    modulesDir: modules ?? await findModules(path, known.release),
+  };
 }
 
 async function kernelPackages(
@@ -227,8 +235,8 @@ async function readRecord(dir: string): Promise<Kernel | undefined> {
   try {
     const text = await Deno.readTextFile(`${dir}/${KERNEL_RECORD}`);
     const { file, bytes, modules, ...rest }: KernelRecord = JSON.parse(text);
-    const path = `${dir}/${file}`;
-    if ((await Deno.stat(path)).size !== bytes) return undefined;
+    const path = file === undefined ? "" : `${dir}/${file}`;
+    if (path !== "" && (await Deno.stat(path)).size !== bytes) return undefined;
     await touch(`${dir}/${KERNEL_RECORD}`);
     return { ...rest, path, modulesDir: modules && `${dir}/${modules}` };
   } catch {
@@ -259,10 +267,16 @@ async function hostKernel(context: BuildContext, why: NoPackage): Promise<Kernel
   return { ...found, notes: [...found.notes, `uses the host's kernel: ${why.reason}`] };
 }
 
-async function readKernel(path: string): Promise<Uint8Array> {
+/** Says which kernel it was that could not be read. */
+async function readable<T>(
+  path: string,
+  signal: AbortSignal | undefined,
+  read: () => Promise<T>,
+): Promise<T> {
   try {
-    return await Deno.readFile(path);
+    return await read();
   } catch (cause) {
+    signal?.throwIfAborted();
     throw new ImageError(`Cannot read the kernel "${path}"`, {
       cause,
       expected: "a bzImage or vmlinux that this user may read",

@@ -21,12 +21,16 @@ export function kernelFormat(bytes: Uint8Array): KernelFormat {
 }
 
 /**
- * Reads the release (`uname -r`) that a bzImage's header tells.
+ * Reads the release (`uname -r`) of a kernel: from the header of a bzImage, else from the banner that
+ * an uncompressed kernel holds.
  *
- * @returns Nothing if the file is no bzImage or its header has no version.
+ * @returns Nothing if the file does not tell.
  */
 export function kernelRelease(bytes: Uint8Array): string | undefined {
-  if (!isBzImage(bytes)) return undefined;
+  return isBzImage(bytes) ? headerRelease(bytes) : bannerRelease(bytes);
+}
+
+function headerRelease(bytes: Uint8Array): string | undefined {
   const pointer = viewOf(bytes).getUint16(0x20e, true);
   if (pointer === 0) return undefined;
   const start = pointer + 0x200;
@@ -34,6 +38,18 @@ export function kernelRelease(bytes: Uint8Array): string | undefined {
   if (end < 0) return undefined;
   const text = new TextDecoder().decode(bytes.subarray(start, Math.min(end, start + 256)));
   return text.split(" ")[0] || undefined;
+}
+
+function bannerRelease(bytes: Uint8Array): string | undefined {
+  const decoder = new TextDecoder("latin1");
+  const step = 4 * 1024 * 1024;
+  for (let at = 0; at < bytes.length; at += step) {
+    // Pieces overlap, so that none cuts the banner.
+    const text = decoder.decode(bytes.subarray(at, at + step + 512));
+    const match = /Linux version (\d[!-~]*) \(/.exec(text);
+    if (match) return match[1];
+  }
+  return undefined;
 }
 
 /**

@@ -55,6 +55,17 @@ Deno.test("kernelRelease() reads the version from a bzImage's header", () => {
   assertEquals(kernelRelease(new Uint8Array(4096)), undefined);
 });
 
+Deno.test("kernelRelease() finds the banner of an uncompressed kernel, wherever it is", async (t) => {
+  const banner = new TextEncoder().encode("Linux version 6.9.0-own+ (me@here) (gcc) #1");
+  for (const at of [0, 100, 4 * 1024 * 1024 - 20, 9_000_001]) {
+    await t.step(`at ${at}`, () => {
+      const bytes = new Uint8Array(10_000_000).fill(0x80);
+      bytes.set(banner, at);
+      assertEquals(kernelRelease(bytes), "6.9.0-own+");
+    });
+  }
+});
+
 Deno.test("kernelFormat() tells ELF files and bzImages from others", () => {
   assertEquals(kernelFormat(bzImage(new Uint8Array(64))), "bzImage");
   assertEquals(kernelFormat(new Uint8Array([0x7f, 0x45, 0x4c, 0x46])), "vmlinux");

@@ -2,6 +2,8 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import {
   agentBinary,
   bootFilesCpio,
+  buildContext,
+  distributionKernel,
   type Image,
   joinInitrds,
   resolveImage,
@@ -104,6 +106,26 @@ Deno.test("a boot file wins over the image's and leaves its folders alone", asyn
     "/home/user 755 user",
     "/home/user/a 640 user",
   ]);
+});
+
+Deno.test("tiny boots another kernel, given by path, with that kernel's modules", async () => {
+  await using dir = await tempDir();
+  const own = await distributionKernel(await buildContext());
+  await Deno.copyFile(own.path, `${dir.path}/vmlinux`);
+  const release = own.release;
+  await Deno.mkdir(`${dir.path}/lib/modules`, { recursive: true });
+  await Deno.symlink(own.modulesDir!, `${dir.path}/lib/modules/${release}`);
+  const image = await resolveImage("tiny", {
+    agent: await init(),
+    kernel: { kernel: `${dir.path}/vmlinux` },
+  });
+  assertEquals([image.kernelRelease, image.notes], [release, []]);
+  assertEquals(image.parts[0], { name: "kernel", origin: `${dir.path}/vmlinux` });
+  const lines = await bootImage(image, "uname -r; modprobe veth && echo veth loaded", {
+    dir: dir.path,
+  });
+  assert(lines.includes(release), lines.join("\n"));
+  assert(lines.includes("veth loaded"), lines.join("\n"));
 });
 
 Deno.test("a user's initrd boots unmodified, with its links and folders kept", async () => {
