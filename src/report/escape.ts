@@ -15,14 +15,19 @@ export function escapeLine(text: string): string {
   return escapeControl(text).replaceAll("\n", "\\n");
 }
 
-/** Text for XML: markup is escaped, and what XML 1.0 cannot hold is shown as `\x00`. */
+/**
+ * Text for XML: markup is escaped, and shown as `\x00` is what XML 1.0 cannot hold or discourages, and what turns the text
+ * around that follows it in a browser.
+ */
 export function escapeXml(text: string): string {
   const valid = text.toWellFormed().replace(
-    // deno-lint-ignore no-control-regex -- the characters that XML 1.0 excludes or discourages
-    /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]/g,
+    // deno-lint-ignore no-control-regex -- the characters that are to be replaced
+    /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]/g,
     (char) => {
       const code = char.charCodeAt(0);
-      return code > 0xff ? "\ufffd" : `\\x${code.toString(16).padStart(2, "0")}`;
+      return code > 0xff
+        ? `\\u${code.toString(16).padStart(4, "0")}`
+        : `\\x${code.toString(16).padStart(2, "0")}`;
     },
   );
   return valid.replace(/[&<>"'\r]/g, (char) => XML[char]!);
