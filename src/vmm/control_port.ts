@@ -2,7 +2,8 @@ import type { ByteConn } from "../wire/mod.ts";
 
 /**
  * One byte pipe that lives as long as its machine, on which conversations follow each other: a reset, a crash of the
- * agent and a restore end a conversation, but not the pipe.
+ * agent and a restore end a conversation, but not the pipe. A read at the pipe's end waits until the conversation is
+ * closed.
  */
 export class ControlPort {
   readonly #conn: ByteConn;
@@ -75,9 +76,12 @@ class Session implements ByteConn {
 
   read(buffer: Uint8Array): Promise<number | null> {
     if (this.#over) return Promise.resolve(null);
-    return new Promise((resolve, reject) => {
+    return new Promise((resolve) => {
       this.#wake = resolve;
-      this.#pipe.read(buffer, () => this.#over).then(resolve, reject);
+      this.#pipe.read(buffer, () => this.#over).then((n) => {
+        // The end of the pipe is the machine's end: the machine knows why, and closes the conversation with that.
+        if (n !== null || this.#over) resolve(n);
+      }, () => {}); // a broken pipe is an ended one
     });
   }
 

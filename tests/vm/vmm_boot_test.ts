@@ -99,6 +99,7 @@ Deno.test("an agent that crashes once comes back with a new conversation", async
   machine.onAgent(() => again.resolve());
   const first = machine.client!;
   await shell(first, `echo kept > /tmp/kept; kill -9 ${first.agent.pid}`).catch(() => {}); // lost with it
+  machine.ended.then((end) => again.reject(end));
   await again.promise;
   assert(first.lost instanceof AgentLostError);
   assertEquals(await shell(machine.client!, "cat /tmp/kept"), "kept\n");

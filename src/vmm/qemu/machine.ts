@@ -276,8 +276,9 @@ export class QemuMachine implements Machine {
         }),
       );
       this.#client = undefined;
-      if (!this.#auth) return;
-      this.connect(this.#auth, RESTART_MS).then(
+      // Process 1 hands the agent the secret that came with the boot.
+      const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
+      this.connect(auth, RESTART_MS).then(
         (again) => this.#tell(again),
         () => this.#drop("its agent did not come back"),
       );
