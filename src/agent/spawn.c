@@ -79,10 +79,8 @@ NOT_SANITIZED static int child_identity(struct launch *l)
 
 NOT_SANITIZED static void child_reset(void)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
 	sigset_t none;
-	for (int sig = 1; sig <= 64; sig++)
-		sigaction(sig, &action, NULL);
+	reset_signals();
 	/* 4 is CLOSE_RANGE_CLOEXEC: the table is this process' own, and a failed exec needs nothing of it. */
 	if (syscall(SYS_close_range, 3, ~0u, 4) < 0) {
 		for (int fd = 3; fd < 1024; fd++)

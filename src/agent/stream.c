@@ -72,9 +72,9 @@ static void stream_event(struct source *src, uint32_t events)
 	struct stream *s = container_of(src, struct stream, src);
 	s->is_ready = true;
 	/* A pipe that nobody can read any more: the host need not write to find out. */
-	if (s->is_input && events & EPOLLERR && !s->host_ended)
+	if (s->is_input && events & EPOLLERR)
 		sink_broke(s, EPIPE);
-	else if (s->is_input)
+	if (s->is_input)
 		stream_write_pending(s);
 	else
 		enqueue(s);
@@ -236,15 +236,12 @@ static void grant(struct stream *s)
 	conn_send(s->conn, FRAME_CREDIT, s->principal, s->id, payload, sizeof(payload));
 }
 
+/* The descriptor takes no more. The host is told; what it has sent meanwhile is for nobody. */
 static void sink_broke(struct stream *s, int err)
 {
 	s->broken = true;
-	s->owed += s->pending.len - s->pending_at;
-	buf_free(&s->pending);
-	s->pending_at = 0;
-	loop_remove(&s->src);
-	close_fd(&s->src.fd);
-	send_close(s, err);
+	if (!s->host_ended)
+		send_close(s, err);
 }
 
 /* Writes as much as the descriptor takes. Returns how much that was. */
@@ -271,9 +268,10 @@ static void stream_write_pending(struct stream *s)
 		s->pending_at += write_some(s, s->pending.data + s->pending_at, left);
 	if (s->pending_at == s->pending.len)
 		s->pending.len = s->pending_at = 0;
-	grant(s);
-	if (s->host_ended && s->pending.len == 0)
+	if (s->broken || (s->host_ended && s->pending.len == 0))
 		stream_drop(s);
+	else
+		grant(s);
 }
 
 int stream_take_data(struct stream *s, const uint8_t *data, size_t len)
@@ -282,10 +280,11 @@ int stream_take_data(struct stream *s, const uint8_t *data, size_t len)
 		return -EBADMSG;
 	s->window -= len;
 	size_t done = s->pending.len == 0 ? write_some(s, data, len) : 0;
-	if (s->broken)
-		s->owed += len - done;
-	else
-		buf_put(&s->pending, data + done, len - done);
+	if (s->broken) {
+		stream_drop(s);
+		return 0;
+	}
+	buf_put(&s->pending, data + done, len - done);
 	if (s->pending.failed)
 		return -EBADMSG;
 	grant(s);
@@ -307,7 +306,7 @@ int stream_take_credit(struct stream *s, const uint8_t *payload, size_t len)
 void stream_take_close(struct stream *s)
 {
 	if (s->is_input) {
-		if (s->is_pty && !s->broken)
+		if (s->is_pty)
 			buf_put(&s->pending, TERMINAL_END, 1);
 		s->host_ended = true;
 		stream_write_pending(s);

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -137,9 +137,10 @@ int ensure_stdio(void)
 
 void reset_signals(void)
 {
-	struct sigaction action = { .sa_handler = SIG_DFL };
+	/* The kernel's structure, all zero: default action. The library would keep two signals for itself. */
+	static const uint64_t action[8];
 	for (int sig = 1; sig <= 64; sig++)
-		sigaction(sig, &action, NULL);
+		syscall(SYS_rt_sigaction, sig, action, NULL, sizeof(uint64_t));
 }
 
 bool buf_reserve(struct buf *b, size_t extra)

@@ -1,7 +1,6 @@
 /** The agent as an ordinary process, built with the sanitizers, for tests. */
 import { assertEquals } from "@std/assert";
-import { agentBinary } from "../../src/image/agent_binary.ts";
-import { buildContext } from "../../src/image/build_context.ts";
+import { agentBinary } from "../../src/image/mod.ts";
 import {
   AgentClient,
   type AgentEvent,
@@ -17,7 +16,7 @@ const SANITIZER_EXIT = "99";
 
 /** Path of the sanitized agent; built once per state of its sources. */
 export async function sanitizedAgent(): Promise<string> {
-  return await agentBinary(await buildContext(), { sanitize: true });
+  return await agentBinary({ sanitize: true });
 }
 
 /** An agent on the other end of a unix socket. */
