@@ -13,6 +13,7 @@ const OWN_FOLDER = "etc/belljar/";
 export interface BootFile {
   /** Absolute path in the guest. */
   path: string;
+  /** What is in it. */
   content: Uint8Array;
   /**
    * Permission bits.
@@ -20,7 +21,9 @@ export interface BootFile {
    * @default {0o644}
    */
   mode?: number;
+  /** Owner; root by default. */
   uid?: number;
+  /** Group; root by default. */
   gid?: number;
 }
 

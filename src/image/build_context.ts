@@ -27,7 +27,9 @@ export interface BuildOptions {
 
 /** What every build step is given. */
 export interface BuildContext extends BuildOptions {
+  /** Architecture of the machines. */
   arch: Arch;
+  /** Folder for images and what they are made of. */
   cacheDir: string;
   /** Folders of the cache that were filled meanwhile. */
   built: Set<string>;

@@ -8,6 +8,7 @@ import type { BuildContext } from "./build_context.ts";
 export interface BuildHookContext {
   /** Folder of the configuration. */
   dir: string;
+  /** Aborts when the image is not wanted any more. */
   signal?: AbortSignal;
 }
 

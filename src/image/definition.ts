@@ -27,11 +27,13 @@ export interface KernelBase extends ImageBase {
 
 /** The built-in image with another kernel, more modules, or kernel arguments. */
 export interface TinyDefinition extends KernelBase {
+  /** The image that is changed. */
   base: "tiny";
 }
 
 /** A kernel and one or more initial RAM file systems, which are never modified. */
 export interface InitrdDefinition extends KernelBase {
+  /** One archive or several, in the order in which the kernel unpacks them. */
   initrd: string | readonly string[];
   /**
    * Who is process 1: belljar's agent, in place of the archive's `/init`, or that `/init` itself,
@@ -44,6 +46,7 @@ export interface InitrdDefinition extends KernelBase {
 
 /** A kernel and a root file system: a folder, or a tar archive in any compression. */
 export interface RootfsDefinition extends KernelBase {
+  /** The folder or archive. */
   rootfs: string;
   /**
    * Size of the disk that is made of it.
@@ -62,11 +65,17 @@ export interface RootfsDefinition extends KernelBase {
 
 /** A disk image whose own system starts the agent as a service. */
 export interface DiskDefinition extends ImageBase {
+  /** The file, which is never written to. */
   disk: string;
-  /** @default what the file's first bytes say */
+  /**
+   * How the disk lies in the file.
+   *
+   * @default what its first bytes say
+   */
   format?: "raw" | "qcow2";
   /** Kernel to start instead of the disk's own boot loader. */
   kernel?: string;
+  /** Initial RAM file systems for that kernel. */
   initrd?: string | readonly string[];
 }
 

@@ -1,4 +1,5 @@
 import type { ImageLayout } from "./_layout.ts";
+export type { ImageLayout };
 import type { Arch } from "./build_context.ts";
 
 /** What an image is made of. */
@@ -6,7 +7,9 @@ export type ImageKind = "initrd" | "rootfs" | "disk";
 
 /** A disk that belongs to an image. Machines never write to it: each gets an overlay of its own. */
 export interface ImageDisk {
+  /** The file. */
   path: string;
+  /** How the disk lies in the file. */
   format: "raw" | "qcow2";
 }
 
@@ -22,8 +25,11 @@ export interface ImagePart {
 
 /** An image that is ready to be started: every file it names exists. */
 export interface Image {
+  /** Name by which it was asked for. */
   name: string;
+  /** What it is made of. */
   kind: ImageKind;
+  /** Architecture of its machines. */
   arch: Arch;
   /** Hexadecimal digest of everything that the image is made of. */
   digest: string;
@@ -33,6 +39,7 @@ export interface Image {
   kernelRelease?: string;
   /** Initial RAM file systems, in the order in which they are concatenated. */
   initrds: string[];
+  /** Disk with the root file system, or with everything. */
   disk?: ImageDisk;
   /** Kernel arguments of the image itself, without those that every machine gets. */
   cmdline: string;

@@ -8,9 +8,13 @@ import { KERNEL_RECORD } from "./kernel.ts";
 
 /** An image that is in the cache. */
 export interface CachedImage {
+  /** Name that it was built for. */
   name: string;
+  /** What it is made of. */
   kind: ImageKind;
+  /** Digest of everything that it is made of. */
   digest: string;
+  /** Release of its kernel, if that is known. */
   kernelRelease?: string;
   /** Folder of the cache that holds it. */
   dir: string;
@@ -38,8 +42,9 @@ export interface CleanImagesOptions {
 export interface CleanImagesResult {
   /** Folders that were removed. */
   removed: string[];
-  /** Bytes on disk that were freed, and that are still used. */
+  /** Bytes on disk that were freed. */
   freed: number;
+  /** Bytes on disk that are still used. */
   kept: number;
 }
 

@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { BelljarError, ImageError } from "../../src/errors.ts";
 import { agentBinary } from "../../src/image/mod.ts";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 const MAIN = `#include "part.h"\nint main(void)\n{\n\treturn part();\n}\n`;
 const PART = `#include "part.h"\nint part(void)\n{\n\treturn 42;\n}\n`;

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ImageError } from "../../src/errors.ts";
 import { type BuildHook, runBuildHook } from "../../src/image/mod.ts";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 const HOOK: BuildHook = {
   run: "cat input/* >output; echo run >>log",

@@ -1,8 +1,8 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { unpackImage } from "../../src/image/_embedded_image.ts";
 import { buildContext, resolveImage } from "../../src/image/mod.ts";
-import { filter, tempDir } from "./_objects.ts";
-import { fakeKernel } from "./_objects.ts";
+import { filter, tempDir } from "./objects.ts";
+import { fakeKernel } from "./objects.ts";
 
 /** A folder as the program carries it: an image's record beside its compressed files. */
 async function packed(

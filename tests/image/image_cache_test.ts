@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { cleanImages, listImages, resolveImage } from "../../src/image/mod.ts";
 import { exists } from "../../src/image/_store.ts";
 import { lockFile } from "../../src/host/mod.ts";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 const IMAGE = new URL("../../src/image/mod.ts", import.meta.url).href;
 

@@ -3,7 +3,7 @@ import { ImageError } from "../../src/errors.ts";
 import { type ImageDefinition, listImages, resolveImage } from "../../src/image/mod.ts";
 import { cpioBytes } from "../../src/image/_cpio.ts";
 import { listCpio } from "../../src/image/_cpio_list.ts";
-import { compileModule, fakeKernel, tempDir } from "./_objects.ts";
+import { compileModule, fakeKernel, tempDir } from "./objects.ts";
 
 /** A folder with everything that images are made of, but for what a distribution would give. */
 async function project() {

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { exists, publish, writeFileAtomic } from "../../src/image/_store.ts";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 const STORE = new URL("../../src/image/_store.ts", import.meta.url).href;
 

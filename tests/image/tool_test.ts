@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { ImageError } from "../../src/errors.ts";
 import { groupMembers } from "../../src/host/mod.ts";
 import { findProgram, runTool, runToolOk } from "../../src/image/_tool.ts";
-import { tempDir } from "./_objects.ts";
+import { tempDir } from "./objects.ts";
 
 Deno.test("runTool() returns output, messages and code", async () => {
   const output = await runTool("sh", ["-c", "cat; echo oops >&2; exit 3"], {

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { cacheDir } from "../../src/host/mod.ts";
 import { type ImageDefinition, resolveImage } from "../../src/image/mod.ts";
-import { findProgram } from "../../src/image/_tool.ts";
+import { hasProgram } from "../image/objects.ts";
 import { LIMIT_MS, openVmm, shell, utf8 } from "./_vmm.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -21,8 +21,8 @@ async function debian(): Promise<ImageDefinition> {
   };
 }
 
-const canBuild = await findProgram("mmdebstrap") !== undefined ||
-  Deno.uid() === 0 && await findProgram("debootstrap") !== undefined;
+const canBuild = await hasProgram("mmdebstrap") ||
+  Deno.uid() === 0 && await hasProgram("debootstrap");
 
 Deno.test({
   name: "a Debian root file system boots systemd, with the agent as its service",

@@ -1,14 +1,6 @@
 import { assertEquals } from "@std/assert";
-import { makeExt4 } from "../../src/image/_ext4.ts";
-import { cpioBytes } from "../../src/image/_cpio.ts";
-import { moduleEntries } from "../../src/image/_module_files.ts";
-import {
-  agentBinary,
-  buildContext,
-  distributionKernel,
-  resolveImage,
-} from "../../src/image/mod.ts";
-import { tempDir } from "../image/_objects.ts";
+import { agentBinary, resolveImage } from "../../src/image/mod.ts";
+import { tempDir } from "../image/objects.ts";
 import { openVmm, shell } from "./_vmm.ts";
 
 /** Process 1 of the disk's own initrd: loads drivers and hands over to the disk. */
@@ -34,38 +26,40 @@ port=\${port%/name}
 $b poweroff -f
 `;
 
+/** Makes folders, busybox and process 1 of a small system. */
+async function makeTree(tree: string, folders: string, init: [path: string, script: string]) {
+  for (const path of folders.split(" ")) await Deno.mkdir(`${tree}/${path}`, { recursive: true });
+  await Deno.copyFile("/bin/busybox", `${tree}/bin/busybox`);
+  await Deno.symlink("busybox", `${tree}/bin/sh`);
+  await Deno.writeTextFile(`${tree}/${init[0]}`, init[1], { mode: 0o755 });
+}
+
+async function sh(script: string, cwd: string): Promise<void> {
+  const command = new Deno.Command("sh", {
+    args: ["-ec", `PATH=$PATH:/sbin:/usr/sbin\n${script}`],
+    cwd,
+  });
+  const { success, stderr } = await command.output();
+  assertEquals(success, true, new TextDecoder().decode(stderr));
+}
+
 Deno.test("a disk image starts the agent itself and is never written to", async () => {
   await using dir = await tempDir();
   await using host = await openVmm();
-  const context = await buildContext();
-  const kernel = await distributionKernel(context);
-  const busybox = await Deno.readFile("/bin/busybox");
+  const [root, tree, disk] = [dir.path, `${dir.path}/initrd.d`, `${dir.path}/disk.d`];
+  await makeTree(tree, "bin dev disk", ["init", INITRD_INIT]);
+  await makeTree(disk, "bin sbin dev etc proc sys tmp run usr/lib/belljar", [
+    "sbin/init",
+    DISK_INIT,
+  ]);
+  await Deno.copyFile(await agentBinary(), `${disk}/usr/lib/belljar/agent`);
+  await sh("find . | cpio --quiet -o -H newc -R 0:0 >../initrd", tree);
+  await sh("mke2fs -q -t ext4 -d disk.d disk.img 64M", root);
 
-  const tree = `${dir.path}/tree`;
-  for (
-    const path of ["bin", "sbin", "dev", "etc", "proc", "sys", "tmp", "run", "usr/lib/belljar"]
-  ) {
-    await Deno.mkdir(`${tree}/${path}`, { recursive: true });
-  }
-  await Deno.writeFile(`${tree}/bin/busybox`, busybox, { mode: 0o755 });
-  await Deno.symlink("busybox", `${tree}/bin/sh`);
-  await Deno.writeTextFile(`${tree}/sbin/init`, DISK_INIT, { mode: 0o755 });
-  await Deno.copyFile(await agentBinary(), `${tree}/usr/lib/belljar/agent`);
-  const options = { digest: "5".repeat(64), owners: new Map() };
-  await makeExt4(tree, `${dir.path}/disk.img`, options, context);
-  const { entries } = await moduleEntries(kernel);
-  await Deno.writeFile(
-    `${dir.path}/initrd`,
-    cpioBytes([
-      ...["bin", "dev", "disk"].map((path) => ({ type: "directory" as const, path })),
-      { type: "file", path: "bin/busybox", content: busybox, mode: 0o755 },
-      { type: "file", path: "init", content: new TextEncoder().encode(INITRD_INIT), mode: 0o755 },
-      ...entries,
-    ]),
-  );
-
-  const definition = { disk: "disk.img", kernel: kernel.path, initrd: "initrd" };
-  const image = await resolveImage(definition, { root: dir.path });
+  // The modules of belljar's kernel, as an archive of their own.
+  const modules = await resolveImage({ initrd: "initrd", init: "own" }, { root });
+  const definition = { disk: "disk.img", kernel: modules.kernel!, initrd: modules.initrds };
+  const image = await resolveImage(definition, { root });
   assertEquals([image.kind, image.agentIsInit, image.disk?.format], ["disk", false, "raw"]);
   const before = await Deno.readFile(image.disk!.path);
   await using machine = await host.vmm.launch(host.spec({ name: "disk", image, cold: true }));

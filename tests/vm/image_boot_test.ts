@@ -9,7 +9,7 @@ import {
   resolveImage,
   SECRET_PATH,
 } from "../../src/image/mod.ts";
-import { tempDir } from "../image/_objects.ts";
+import { tempDir } from "../image/objects.ts";
 
 const FIXTURES = new URL("../image/fixtures", import.meta.url).pathname;
 const LIMIT_MS = 120_000;

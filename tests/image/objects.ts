@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { zstdCompressSync } from "node:zlib";
 
 /** Compiles C source to an object or program, so that tests read real ELF files. */
 export async function compileC(source: string, args: string[] = ["-c"]): Promise<Uint8Array> {
@@ -41,6 +42,24 @@ export async function filter(
   return stdout;
 }
 
+/** Compressions by the names that tests give them, made with what every machine has. */
+export const COMPRESS: Record<string, (bytes: Uint8Array) => Promise<Uint8Array>> = {
+  gzip: (bytes) => filter("gzip", ["-c"], bytes),
+  xz: (bytes) => filter("xz", ["-c", "--check=crc32"], bytes),
+  lzma: (bytes) => filter("xz", ["-c", "--format=lzma"], bytes),
+  zstd: (bytes) => Promise.resolve(new Uint8Array(zstdCompressSync(bytes))),
+  lz4: (bytes) => Promise.resolve(lz4Literals(bytes)),
+};
+
+/** The simplest LZ4 legacy frame: one block that holds everything as it is. */
+function lz4Literals(bytes: Uint8Array): Uint8Array {
+  const rest = bytes.length - 15;
+  const length = [...Array(Math.floor(rest / 255)).fill(255), rest % 255];
+  const size = new Uint8Array(4);
+  new DataView(size.buffer).setUint32(0, 1 + length.length + bytes.length, true);
+  return new Uint8Array([0x02, 0x21, 0x4c, 0x18, ...size, 0xf0, ...length, ...bytes]);
+}
+
 /** A folder that is removed at the end of its block. */
 export async function tempDir(): Promise<AsyncDisposable & { path: string }> {
   const path = await Deno.makeTempDir({ prefix: "belljar-image-" });
@@ -79,4 +98,13 @@ export function bzImage(payload: Uint8Array, release = "6.1.0-test (a@b) #1"): U
 export async function fakeKernel(): Promise<Uint8Array> {
   const vmlinux = await compileC(PVH_NOTE + KERNEL_SOURCE, KERNEL_LINK);
   return bzImage(await filter("gzip", ["-c"], vmlinux));
+}
+
+/** Tells whether a program can be found, also where a user's PATH often does not lead. */
+export async function hasProgram(name: string): Promise<boolean> {
+  const { success } = await new Deno.Command("sh", {
+    args: ["-c", `PATH=$PATH:/usr/sbin:/sbin command -v ${name}`],
+    stdout: "null",
+  }).output();
+  return success;
 }
