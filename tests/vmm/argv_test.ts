@@ -27,7 +27,7 @@ Deno.test("qemuArgs() of a cold machine, in full", () => {
     ...["-name", "guest=db"],
     ...["-machine", "q35,memory-backend=ram0"],
     ...["-accel", "tcg,thread=multi,tb-size=64"],
-    ...["-cpu", "max"],
+    ...["-cpu", "max,-erms"],
     ...["-smp", "2"],
     ...["-m", "256M"],
     ...["-object", "memory-backend-ram,id=ram0,size=268435456"],

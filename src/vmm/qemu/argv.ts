@@ -55,14 +55,15 @@ export function acceleratorArgs(accel: Accelerator, machineOptions = ""): string
   return accel === "kvm"
     ? ["-machine", `q35${machineOptions}`, "-accel", "kvm", "-cpu", "host"]
     // thread=multi: one host thread per processor. tb-size: the default reserves 1 GiB of address space.
-    // max: anything less lacks what some programs need (V8: SSE4.2).
+    // max: anything less lacks what some programs need (V8: SSE4.2). -erms: TCG runs `rep movsb` byte by byte, and the
+    // kernel copies with it where the processor calls it fast: 0.84 of the boot, 0.3 of a bulk transfer without.
     : [
       "-machine",
       `q35${machineOptions}`,
       "-accel",
       "tcg,thread=multi,tb-size=64",
       "-cpu",
-      "max",
+      "max,-erms",
     ];
 }
 
