@@ -166,7 +166,7 @@ static void nag_again(struct timer *t)
 void call_cancel(struct call *c)
 {
 	if (c->stream)
-		stream_take_close(c->stream);
+		stream_discard(c->stream);
 	if (c->state == CALL_RAN || call_cancelled(c))
 		return;
 	atomic_store(&c->own_cancel, c->serial);

@@ -303,6 +303,12 @@ int stream_take_credit(struct stream *s, const uint8_t *payload, size_t len)
 	return 0;
 }
 
+void stream_discard(struct stream *s)
+{
+	s->discard = true;
+	enqueue(s);
+}
+
 void stream_take_close(struct stream *s)
 {
 	if (s->is_input) {
@@ -312,8 +318,7 @@ void stream_take_close(struct stream *s)
 		stream_write_pending(s);
 		return;
 	}
-	s->discard = true;
-	enqueue(s);
+	stream_discard(s);
 	if (s->refused)
 		s->refused(s);
 }

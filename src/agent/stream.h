@@ -48,6 +48,8 @@ void stream_detach(struct stream *s);
 void stream_send_some(struct stream *s);
 int stream_take_data(struct stream *s, const uint8_t *data, size_t len);
 int stream_take_credit(struct stream *s, const uint8_t *payload, size_t len);
+/* What an output still gives is dropped; its end will be told. */
+void stream_discard(struct stream *s);
 void stream_take_close(struct stream *s);
 void streams_conn_lost(struct conn *c);
 /* Drains what nobody listens to. Returns whether there is more. */
