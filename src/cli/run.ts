@@ -16,6 +16,7 @@ import {
 } from "../runner/mod.ts";
 import { milliseconds } from "../values/mod.ts";
 import { asUsage, ExitError, refuseFlags, usage } from "./_errors.ts";
+import { setMachineDefaults } from "./_machine.ts";
 import { onSignals } from "./_signals.ts";
 import { makeReporters } from "./_reporters.ts";
 import { selectionOf } from "./_selection.ts";
@@ -205,15 +206,4 @@ function readShardOption(text: string | undefined): Shard | undefined {
     if (error instanceof ShardError) throw usage(error.message);
     throw error;
   }
-}
-
-/** The processes of the files read these from their environment. */
-function setMachineDefaults(
-  options: { accel?: string; transport?: string; vmm?: string; cold?: true },
-): void {
-  const { accel, transport, vmm, cold } = options;
-  if (accel) Deno.env.set("BELLJAR_ACCEL", accel);
-  if (transport) Deno.env.set("BELLJAR_TRANSPORT", transport);
-  if (vmm) Deno.env.set("BELLJAR_VMM", vmm);
-  if (cold) Deno.env.set("BELLJAR_COLD", "1");
 }

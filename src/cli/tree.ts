@@ -1,10 +1,15 @@
 import { Command, ValidationError } from "@cliffy/command";
+import { CompletionsCommand } from "@cliffy/command/completions";
 import { BelljarError } from "../errors.ts";
 import { closest } from "../values/mod.ts";
 import { VERSION } from "../wire/mod.ts";
 import { ExitError } from "./_errors.ts";
 import { renameNegations } from "./_selection.ts";
 import { printError } from "./_terminal.ts";
+import { cleanCommand } from "./clean.ts";
+import { doctorCommand } from "./doctor.ts";
+import { execCommand } from "./exec.ts";
+import { imageCommand } from "./image.ts";
 import { listCommand } from "./list.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
@@ -29,7 +34,12 @@ export function commandTree(): Command<any> {
     })
     .command("run", runCommand())
     .command("list", listCommand())
-    .command("report", reportCommand());
+    .command("exec", execCommand())
+    .command("image", imageCommand())
+    .command("report", reportCommand())
+    .command("doctor", doctorCommand())
+    .command("clean", cleanCommand())
+    .command("completions", new CompletionsCommand());
 }
 
 /** Runs the command line and returns its exit code. */

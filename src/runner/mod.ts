@@ -2,6 +2,11 @@
 export * from "./child_command.ts";
 export * from "./discover.ts";
 export * from "./event_file.ts";
+export {
+  installMachineDefaults,
+  type MachineDefaults,
+  machineDefaults,
+} from "./machine_defaults.ts";
 export * from "./merge_runs.ts";
 export * from "./run_tests.ts";
 export * from "./shard.ts";
