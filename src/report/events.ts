@@ -83,7 +83,7 @@ export interface MachineStart {
   how?: string;
   transport?: string;
   accel?: string;
-  /** Why this accelerator or transport. */
+  /** Why it was started so. */
   why?: string;
 }
 
@@ -261,10 +261,19 @@ export interface VmStarted extends Base<"vm_started">, Somewhere {
   how?: "clone" | "boot";
   transport?: string;
   accel?: string;
-  why?: string;
+  /** Why it was booted and not cloned; empty for a clone. */
+  howWhy?: string;
+  /** Why this transport, and why this accelerator. */
+  transportWhy?: string;
+  accelWhy?: string;
+  /** Bytes of memory. */
   memory?: number;
   pid?: number;
+  /** Release of the guest's kernel. */
+  kernel?: string;
   timings?: Record<string, number>;
+  /** File with all that its console showed. */
+  consolePath?: string;
 }
 
 /** A machine has ended. */

@@ -7,6 +7,7 @@ import {
 } from "./events.ts";
 import { escapeControl, escapeLine } from "./escape.ts";
 import {
+  closedLine,
   duration,
   type FailureStyle,
   renderFailure,
@@ -74,10 +75,9 @@ export class PlainReporter implements Reporter {
     } else if (event.status === "flaky") {
       this.#line(`${style.yellow("flaky  ")} ${title} ${time} passed on attempt ${event.attempt}`);
     } else this.#line(`${style.green("ok     ")} ${title} ${time}`);
-    for (const { kind, name, site } of (event.closed ?? []).filter(({ leaked }) => leaked)) {
-      this.#line(
-        style.dim(`        closed for you: ${escapeLine(`${kind} ${name}, created at ${site}`)}`),
-      );
+    for (const one of (event.closed ?? []).filter(({ leaked }) => leaked)) {
+      const line = escapeLine(closedLine(one, this.#out.cwd));
+      this.#line(style.dim(`        closed for you: ${line}`));
     }
   }
 

@@ -1,6 +1,14 @@
 import { formatSeconds } from "../values/mod.ts";
 import { escapeControl, escapeLine } from "./escape.ts";
-import type { ErrorInfo, FileFinished, Log, OpInfo, Place, TestFinished } from "./events.ts";
+import type {
+  ClosedInfo,
+  ErrorInfo,
+  FileFinished,
+  Log,
+  OpInfo,
+  Place,
+  TestFinished,
+} from "./events.ts";
 import type { Style } from "./style.ts";
 
 /** How a failure is shown. */
@@ -197,37 +205,58 @@ function titled(title: string, lines: string[]): string[] {
   return [title, ...lines.map((line) => line === "" ? "" : `  ${line}`)];
 }
 
-function operation({ op, vm, durationMs, ok, site }: OpInfo): string {
+/** `process 7 `sleep 9`, created at tests/a.test.ts:3:9`, still to be escaped. */
+export function closedLine({ kind, name, site }: ClosedInfo, cwd: string): string {
+  return `${kind} ${name}, created at ${shortSite(site, cwd)}`;
+}
+
+/** A site as text, below the working directory without it. */
+function shortSite(site: string, cwd: string): string {
+  return site.startsWith(`${cwd}/`) ? site.slice(cwd.length + 1) : site;
+}
+
+function operation({ op, vm, durationMs, ok, site }: OpInfo, cwd: string): string {
   const where = vm === undefined ? "" : `machine "${vm}": `;
   const state = ok === undefined ? "in progress for" : ok ? "took" : "failed after";
   return escapeLine(
-    `${where}${op}, ${state} ${duration(durationMs)}${site ? `, called at ${site}` : ""}`,
+    `${where}${op}, ${state} ${duration(durationMs)}${
+      site ? `, called at ${shortSite(site, cwd)}` : ""
+    }`,
   );
 }
 
 function operations(
   { inProgress = [], history = [] }: TestFinished,
-  { style }: FailureStyle,
+  { style, cwd }: FailureStyle,
 ): string[] {
   const lines: string[] = [];
   if (inProgress.length > 0) {
-    lines.push("", ...titled(style.bold("in progress when it failed:"), inProgress.map(operation)));
+    lines.push(
+      "",
+      ...titled(
+        style.bold("in progress when it failed:"),
+        inProgress.map((op) => operation(op, cwd)),
+      ),
+    );
   }
   if (history.length > 0) {
     const last = history.slice(-HISTORY);
-    lines.push("", ...titled(style.bold("operations before:"), last.map(operation)));
+    lines.push(
+      "",
+      ...titled(style.bold("operations before:"), last.map((op) => operation(op, cwd))),
+    );
   }
   return lines;
 }
 
-function resources({ closed = [] }: TestFinished, { style }: FailureStyle): string[] {
+function resources({ closed = [] }: TestFinished, { style, cwd }: FailureStyle): string[] {
   const left = closed.filter(({ leaked }) => leaked);
   if (left.length === 0) return [];
   return [
     "",
     ...titled(
       style.bold("closed for you:"),
-      left.map(({ kind, name, site }) => escapeLine(`${kind} ${name}, created at ${site}`)),
+      left.map((one) => escapeLine(closedLine(one, cwd))),
     ),
   ];
 }

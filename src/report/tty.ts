@@ -1,7 +1,13 @@
 import { cutToWidth } from "./_width.ts";
 import { type BelljarEvent, type FileFinished, isKind, type TestFinished } from "./events.ts";
 import { escapeLine } from "./escape.ts";
-import { duration, renderFailure, renderFileFailure, testTitle } from "./render_failure.ts";
+import {
+  closedLine,
+  duration,
+  renderFailure,
+  renderFileFailure,
+  testTitle,
+} from "./render_failure.ts";
 import type { Reporter, ReporterOutput } from "./reporter.ts";
 import { makeStyle, type Style } from "./style.ts";
 import { renderSummary } from "./summary.ts";
@@ -125,7 +131,7 @@ export class TtyReporter implements Reporter {
     }
     const left = (event.closed ?? []).filter(({ leaked }) => leaked);
     if (event.status !== "failed" && left.length > 0) {
-      const names = left.map(({ kind, name, site }) => `  ${kind} ${name}, created at ${site}`);
+      const names = left.map((one) => `  ${closedLine(one, this.#out.cwd)}`);
       this.#print([
         style.dim(`closed for ${testTitle(event)}:`),
         ...names.map(escapeLine).map(style.dim),

@@ -25,10 +25,13 @@ export class MachineLog {
     }
     if (kind !== "vm_started") return;
     const start: MachineStart = { vm };
-    for (const key of ["image", "how", "transport", "accel", "why"] as const) {
+    for (const key of ["image", "how", "transport", "accel"] as const) {
       const value = fields[key];
       if (typeof value === "string") start[key] = value;
     }
+    const whys = [fields.howWhy, fields.transportWhy, fields.accelWhy];
+    const why = whys.filter((text) => typeof text === "string" && text !== "").join("; ");
+    if (why !== "") start.why = why;
     const { consolePath } = fields;
     const console = typeof consolePath === "string" ? consolePath : undefined;
     this.#entries.push({ start, console, test, ended: false });
