@@ -198,6 +198,19 @@ static void detach(void)
 	prctl(PR_SET_NAME, "belljar-guard");
 }
 
+static void free_run(struct run *run)
+{
+	while (run->groups)
+		drop_group(run, run->groups->pgid);
+	while (run->folders) {
+		struct folder *next = run->folders->next;
+		free(run->folders->path);
+		free(run->folders);
+		run->folders = next;
+	}
+	free(run->token);
+}
+
 int guard_run(const char *folder, const char *token)
 {
 	struct run run = { .token = strdup(token) };
@@ -208,12 +221,10 @@ int guard_run(const char *folder, const char *token)
 	add_folder(&run, folder);
 	detach();
 	read_lines(&run);
-	if (run.done)
-		return 0;
-	end_processes(&run);
-	if (run.keep)
-		return 0;
-	for (const struct folder *f = run.folders; f; f = f->next)
+	if (!run.done)
+		end_processes(&run);
+	for (const struct folder *f = run.folders; f && !run.done && !run.keep; f = f->next)
 		remove_tree(AT_FDCWD, f->path, 0);
+	free_run(&run);
 	return 0;
 }

@@ -31,6 +31,11 @@ int frame_read_header(const uint8_t in[WIRE_HEADER_SIZE], struct frame_header *h
 	return h->id >> 53 ? -EBADMSG : 0;
 }
 
+const struct wire_op_info *wire_op(unsigned op)
+{
+	return &wire_ops[op];
+}
+
 const char *wire_op_name(unsigned op)
 {
 	return op < OP_COUNT ? wire_ops[op].name : "request";

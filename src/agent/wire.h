@@ -32,6 +32,7 @@ void frame_put_header(uint8_t out[WIRE_HEADER_SIZE], const struct frame_header *
 /* Returns 0, or -EBADMSG for what cannot be a frame. */
 int frame_read_header(const uint8_t in[WIRE_HEADER_SIZE], struct frame_header *h);
 
+const struct wire_op_info *wire_op(unsigned op);
 const char *wire_op_name(unsigned op);
 /* The request's operation, or -1. */
 int wire_find_op(const uint8_t *body, size_t len);

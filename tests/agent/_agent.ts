@@ -43,7 +43,7 @@ export async function startAgent(): Promise<Omit<TestAgent, "client">> {
     stdout: "inherit",
     stderr: "piped",
     env: {
-      ASAN_OPTIONS: `exitcode=${SANITIZER_EXIT}:detect_leaks=0`,
+      ASAN_OPTIONS: `exitcode=${SANITIZER_EXIT}:quarantine_size_mb=1`,
       UBSAN_OPTIONS: "print_stacktrace=1",
     },
   }).spawn();

@@ -131,7 +131,7 @@ Deno.test("an upload that is cancelled leaves nothing open", async () => {
 Deno.test("more requests than the agent keeps are refused, and the others go on", async () => {
   await using agent = await connectAgent();
   const { client } = agent;
-  const pause = { nr: 34, args: [] };
+  const pause = { nr: Deno.build.arch === "aarch64" ? 73 : 7, args: [0n, 0n, -1n] }; // poll, ppoll
   const abort = new AbortController();
   const all = Array.from(
     { length: 4200 },
