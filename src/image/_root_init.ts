@@ -18,8 +18,8 @@ export const ROOT_INIT_APPLETS: readonly string[] =
  * Process 1 of the initramfs that brings up a root file system which knows nothing of belljar: it
  * loads the drivers, mounts the disk, adds files and agent, and hands over to the system's init.
  */
-export function rootInitScript(init: "agent" | "systemd"): string {
-  return SCRIPT + (init === "agent" ? START_AGENT : START_SYSTEMD);
+export function rootInitScript(init: "agent" | "systemd", start: "booted" | "early"): string {
+  return SCRIPT + (init === "agent" ? START_AGENT : startSystemd(start));
 }
 
 const SCRIPT = `#!/bin/sh
@@ -125,7 +125,18 @@ ${HAND_OVER}
 exec switch_root /newroot /init
 `;
 
-const START_SYSTEMD = `
+/** What the agent's service waits for, and what starts it. */
+const START = {
+  early: {
+    after: "local-fs.target systemd-tmpfiles-setup.service",
+    wantedBy: "sysinit.target",
+  },
+  booted: { after: "multi-user.target", wantedBy: "multi-user.target" },
+};
+
+function startSystemd(start: "booted" | "early"): string {
+  const { after, wantedBy } = START[start];
+  return `
 cp /agent /newroot/run/belljar/agent
 copy_secret /newroot/run/belljar/secret
 listen=
@@ -136,12 +147,13 @@ for word in $(cat /proc/cmdline); do
 done
 port="$(wait_for find_port)" || echo "belljar: there is no port ${CONTROL_PORT}"
 units=/newroot/run/systemd/system
-mkdir -p "$units/sysinit.target.wants"
+mkdir -p "$units/${wantedBy}.wants"
+# Without default dependencies: the target would otherwise wait for what waits for it.
 cat >"$units/belljar-agent.service" <<UNIT
 [Unit]
 Description=belljar agent
 DefaultDependencies=no
-After=local-fs.target systemd-tmpfiles-setup.service
+After=${after}
 Conflicts=shutdown.target
 Before=shutdown.target
 
@@ -153,7 +165,8 @@ Delegate=yes
 KillMode=process
 TasksMax=infinity
 UNIT
-ln -s ../belljar-agent.service "$units/sysinit.target.wants/belljar-agent.service"
+ln -s ../belljar-agent.service "$units/${wantedBy}.wants/belljar-agent.service"
 ${HAND_OVER}
 exec switch_root /newroot /sbin/init
 `;
+}

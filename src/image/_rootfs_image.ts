@@ -16,7 +16,7 @@ import type { Image } from "./image.ts";
 import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 2;
+const VERSION = 3;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself
@@ -34,7 +34,7 @@ export async function rootfsImage(
   context: BuildContext,
   options: { refresh?: boolean } = {},
 ): Promise<Image> {
-  const { rootfs, modules = [], cmdline = "", size } = definition;
+  const { rootfs, modules = [], cmdline = "", size, start = "booted" } = definition;
   const agent = await Deno.readFile(await agentBinary(context));
   const busybox = await findBusybox(context);
   const kernel = await chosenKernel(definition, context, options);
@@ -45,7 +45,7 @@ export async function rootfsImage(
     agent: await sha256(agent),
     busybox: busybox.digest,
     kernel: [kernel.digest, definition.modulesDir],
-    rest: [modules, cmdline, size, definition.init],
+    rest: [modules, cmdline, size, definition.init, start],
   };
   return await storedImage(name, inputs, async (dir) => {
     const unpacked = `${dir}/root`;
@@ -62,7 +62,7 @@ export async function rootfsImage(
     await makeExt4(folder, `${dir}/root.ext4`, disk, context);
     await removeTree(unpacked);
 
-    const entries = initramfs(agent, busybox, rootInitScript(init), found.entries);
+    const entries = initramfs(agent, busybox, rootInitScript(init, start), found.entries);
     await Deno.writeFile(`${dir}/initrd.cpio`, cpioBytes(entries));
     await linkFile(kernel.path, `${dir}/kernel`);
     return {

@@ -61,6 +61,13 @@ export interface RootfsDefinition extends KernelBase {
    * @default {"/sbin/init"} where that is systemd, otherwise the agent
    */
   init?: "agent" | "systemd";
+  /**
+   * When systemd starts the agent, and so when `boot()` returns: once `multi-user.target` is reached,
+   * or as early as files can be written. Clones begin where the agent first answered.
+   *
+   * @default {"booted"}
+   */
+  start?: "booted" | "early";
 }
 
 /** A disk image whose own system starts the agent as a service. */
@@ -96,6 +103,7 @@ const KINDS = {
     rootfs: "string",
     size: "size",
     init: ["agent", "systemd"],
+    start: ["booted", "early"],
   }),
   disk: optionTable<DiskDefinition>()({
     ...BASE,

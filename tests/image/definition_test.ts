@@ -6,7 +6,13 @@ Deno.test("checkImageDefinitions() takes every documented key", () => {
   checkImageDefinitions({
     small: { base: "tiny", kernel: "bzImage", modulesDir: "modules", modules: ["dm_mod"] },
     own: { kernel: "bzImage", initrd: ["a.cpio", "b.cpio"], init: "own", cmdline: "debug", build },
-    debian: { rootfs: "rootfs.tar", size: "2G", init: "systemd", cmdlineFile: "cmdline" },
+    debian: {
+      rootfs: "rootfs.tar",
+      size: "2G",
+      init: "systemd",
+      start: "early",
+      cmdlineFile: "cmdline",
+    },
     cloud: { disk: "cloud.qcow2", format: "qcow2", kernel: "bzImage", initrd: "initrd" },
   });
 });

@@ -137,8 +137,9 @@ Deno.test("parseTarOwners() reads owners of files, links and devices", () => {
 });
 
 Deno.test("rootInitScript() is a script that a shell can read", async (t) => {
-  for (const init of ["agent", "systemd"] as const) {
-    await t.step(init, async () => {
+  const rows = [["agent", "early"], ["systemd", "early"], ["systemd", "booted"]] as const;
+  for (const [init, start] of rows) {
+    await t.step(`${init} ${start}`, async () => {
       const child = new Deno.Command("sh", {
         args: ["-n"],
         stdin: "piped",
@@ -146,7 +147,7 @@ Deno.test("rootInitScript() is a script that a shell can read", async (t) => {
         stderr: "piped",
       }).spawn();
       const writer = child.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(rootInitScript(init)));
+      await writer.write(new TextEncoder().encode(rootInitScript(init, start)));
       await writer.close();
       const { success, stderr } = await child.output();
       assertEquals([success, new TextDecoder().decode(stderr)], [true, ""]);
