@@ -12,6 +12,7 @@ export class ControlPort {
   /** What a read of an earlier conversation got after that was over. */
   #left = new Uint8Array(0);
   #ended = false;
+  #closed = false;
   #session: Session | undefined;
 
   constructor(conn: ByteConn) {
@@ -21,16 +22,18 @@ export class ControlPort {
   /** Returns the pipe for a new conversation; the one before it is over. */
   session(): ByteConn {
     this.#session?.close();
-    return this.#session = new Session({
+    const session = new Session({
       read: (buffer, isOver) => this.#read(buffer, isOver),
       write: (data) => this.#conn.write(data),
     });
+    if (this.#closed) session.close();
+    return this.#session = session;
   }
 
   /** Ends the pipe. */
   close(): void {
     this.#session?.close();
-    this.#ended = true;
+    this.#closed = true;
     try {
       this.#conn.close();
     } catch {
