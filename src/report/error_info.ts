@@ -115,7 +115,7 @@ function errorsOf(error: Error): unknown[] | undefined {
 }
 
 const NO_FACTS: ReadonlySet<string> = new Set([
-  ..."name message stack cause errors code summary consoleTail stderr".split(" "),
+  ..."name message stack cause errors code summary consoleTail stderr timeoutMs".split(" "),
 ]);
 
 function factsOf(error: Error): ErrorInfo["facts"] | undefined {

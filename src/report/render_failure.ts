@@ -23,6 +23,8 @@ export interface FailureStyle {
 }
 
 const CONSOLE_LINES = 20;
+/** A kernel that panics writes its registers and stack after what matters. */
+const GUEST_CONSOLE_LINES = 80;
 const HISTORY = 5;
 
 /** All that is known about a failed test, as lines for a terminal or a log. */
@@ -261,21 +263,28 @@ function resources({ closed = [] }: TestFinished, { style, cwd }: FailureStyle):
   ];
 }
 
-function consoles({ consoles = [] }: TestFinished, { style }: FailureStyle): string[] {
+function consoles(event: TestFinished, { style }: FailureStyle): string[] {
+  const { consoles = [] } = event;
+  const limit = event.class === "guest" ? GUEST_CONSOLE_LINES : CONSOLE_LINES;
   return consoles.filter(({ lines }) => lines.length > 0).flatMap(({ vm, path, lines }) => [
     "",
     style.bold(
       `console of "${escapeLine(vm)}", last lines${path ? ` of ${escapeLine(path)}` : ""}:`,
     ),
-    ...lines.slice(-CONSOLE_LINES).map((line) => `${style.dim("|")} ${escapeLine(line)}`),
+    ...lines.slice(-limit).map((line) => `${style.dim("|")} ${escapeLine(line)}`),
   ]);
 }
 
 function machines({ machines = [] }: TestFinished, { style }: FailureStyle): string[] {
-  return machines.map(({ vm, image, how, transport, accel, why }) => {
+  const byText = new Map<string, string[]>();
+  for (const { vm, image, how, transport, accel, why } of machines) {
     const parts = [image, how, transport, accel].filter((part) => part !== undefined).join(", ");
-    return style.dim(escapeLine(`machine "${vm}": ${parts}${why ? ` (${why})` : ""}`));
-  });
+    const text = `${parts}${why ? ` (${why})` : ""}`;
+    byText.set(text, [...byText.get(text) ?? [], JSON.stringify(vm)]);
+  }
+  return [...byText].map(([text, names]) =>
+    style.dim(escapeLine(`machine${names.length === 1 ? "" : "s"} ${names.join(", ")}: ${text}`))
+  );
 }
 
 function renderOutput(output: Log[], { style, outputLines = 20 }: FailureStyle): string[] {

@@ -9,7 +9,7 @@ interface Entry {
 }
 
 const MAX_TAIL_BYTES = 16 * 1024;
-const MAX_TAIL_LINES = 20;
+const MAX_TAIL_LINES = 80;
 
 /** Remembers the machines of a file, for the failures of its tests. */
 export class MachineLog {

@@ -62,10 +62,12 @@ export async function trackOperation<T>(operation: Operation, fn: () => Promise<
   }
 }
 
-/** The operations of the test to which `scope` belongs. */
+/** The operations of the test to which `scope` belongs, as they are now: what ends later does not change them. */
 export function operationsOf(scope: Scope): OperationLog {
   const log = logs.get(holderOf(scope));
-  return { inProgress: [...log?.live ?? []], history: [...log?.history ?? []] };
+  const copies = (entries: Iterable<TrackedOperation> = []) =>
+    Array.from(entries, (one) => ({ ...one }));
+  return { inProgress: copies(log?.live), history: copies(log?.history) };
 }
 
 /** Steps share the log of their test, so that a timeout of the test sees what its steps do. */
