@@ -102,7 +102,7 @@ export function checkValue(kind: OptionKind, value: unknown, name: string): void
   if (kind === "duration" || kind === "durationOrInfinity") {
     seconds(value as Duration, { name, infinite: kind === "durationOrInfinity" });
   } else if (kind === "size") bytes(value as Size, name);
-  else if (kind === "signal") signalNumber(value as SignalLike);
+  else if (kind === "signal") signalNumber(value as SignalLike, `Option ${name}`);
   else if ((kind === "number" || kind === "integer") && Number.isNaN(value)) {
     throw new RangeError(`Option ${name} must be ${expected!.text}, got NaN`);
   }

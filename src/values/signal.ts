@@ -50,9 +50,10 @@ const MAX_SIGNAL = 64;
 /**
  * Reads a signal as its number.
  *
+ * @param label What the signal is for, named in errors.
  * @throws {SignalError} If there is no such signal, or the value is neither a name nor a number.
  */
-export function signalNumber(signal: SignalLike): number {
+export function signalNumber(signal: SignalLike, label = "signal"): number {
   if (typeof signal === "number") {
     if (Number.isInteger(signal) && signal >= 1 && signal <= MAX_SIGNAL) return signal;
     throw new SignalError(
@@ -60,7 +61,7 @@ export function signalNumber(signal: SignalLike): number {
     );
   }
   if (typeof signal !== "string") {
-    throw new SignalError(`signal must be a name or a number, got ${typeName(signal)}`);
+    throw new SignalError(`${label} must be a name or a number, got ${typeName(signal)}`);
   }
   const upper = signal.toUpperCase();
   const name = upper.startsWith("SIG") ? upper : `SIG${upper}`;

@@ -8,8 +8,18 @@ import {
 } from "../../src/values/mod.ts";
 
 Deno.test("signalNumber() reads names in any form and numbers (jobs #33)", () => {
-  assertEquals(["SIGTERM", "TERM", "term", 15].map(signalNumber), [15, 15, 15, 15]);
-  assertEquals(["SIGRTMIN+1", "SIGRTMAX", "SIGPOLL", 64].map(signalNumber), [35, 64, 29, 64]);
+  assertEquals(["SIGTERM", "TERM", "term", 15].map((signal) => signalNumber(signal)), [
+    15,
+    15,
+    15,
+    15,
+  ]);
+  assertEquals(["SIGRTMIN+1", "SIGRTMAX", "SIGPOLL", 64].map((signal) => signalNumber(signal)), [
+    35,
+    64,
+    29,
+    64,
+  ]);
 });
 
 Deno.test("signalNumber() refuses the rest, naming value or type (jobs #33)", async (t) => {
