@@ -8,7 +8,8 @@ export interface Site {
   column: number;
 }
 
-const OWN_ROOT = new URL("../", import.meta.url).href;
+// A compiled program has its packages beside its sources: nothing below that folder is the author's.
+const OWN_ROOT = new URL(Deno.build.standalone ? "../../" : "../", import.meta.url).href;
 
 /** Shows a site as editors and terminals link it: `path:line:column`. */
 export function formatSite(site: Site | undefined): string {
