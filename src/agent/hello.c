@@ -90,6 +90,8 @@ static void put_caps(struct buf *b)
 		mp_str(b, "machine");
 	if (vsock)
 		mp_str(b, "vsock");
+	if (vsock)
+		mp_str(b, "vsock");
 }
 
 static void answer_hello(struct conn *c, const struct host_hello *hello)
@@ -107,7 +109,7 @@ static void answer_hello(struct conn *c, const struct host_hello *hello)
 	mp_put_int(&b, "pid", getpid());
 	mp_put_str(&b, "arch", names.machine);
 	mp_put_str(&b, "kernel", names.release);
-	mp_put_str(&b, "role", agent.under_init ? "init" : "process");
+	mp_put_str(&b, "role", agent.under_init ? "init" : agent.ends_with_control ? "process" : "service");
 	put_caps(&b);
 	conn_send(c, FRAME_HELLO, 0, 0, b.data, b.len);
 	buf_free(&b);

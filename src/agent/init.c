@@ -222,8 +222,22 @@ static void take_signals(struct state *s)
 static void take_uevents(struct state *s)
 {
 	char text[2048];
-	while (recv(s->uevents, text, sizeof(text), MSG_DONTWAIT) > 0)
-		;
+	bool is_disk = false;
+	for (;;) {
+		/* "add@/devices/pci0000:00/.../block/vda", then further fields. */
+		ssize_t n = recv(s->uevents, text, sizeof(text) - 1, MSG_DONTWAIT);
+		if (n < 0 && errno == ENOBUFS) {
+			/* Some were lost. */
+			is_disk = true;
+			continue;
+		}
+		if (n <= 0)
+			break;
+		text[n] = '\0';
+		is_disk |= strstr(text, "/block/vd") != NULL;
+	}
+	if (is_disk)
+		init_disks();
 	if (s->starts == 0 && s->has_secret && find_port(s))
 		start_agent(s);
 }
@@ -287,6 +301,7 @@ int init_main(void)
 	take_secret(&s);
 	read_cmdline(&s);
 	init_modules(MODULES_FILE);
+	init_disks();
 	init_network();
 	init_hostname();
 	if (s.has_secret && find_port(&s))

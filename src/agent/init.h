@@ -10,6 +10,9 @@ void init_modules(const char *list);
 void init_network(void);
 void init_hostname(void);
 
+/* init_disks.c: links of disks by their ids; again whenever one comes or goes. */
+void init_disks(void);
+
 /* init_end.c: ends all processes, then the machine: 'p' power off, 'r' reboot, 'h' halt. Does not return. */
 void init_end(char how);
 

@@ -1,6 +1,8 @@
 #include "machine.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,11 +25,29 @@ int start_quiesce(struct call *c)
 	return 0;
 }
 
+/* As a service: what process 1 takes as the order, systemd in signals(7) of its manual, others as busybox does. */
+static void signal_init(char order)
+{
+	/* systemd counts from the first real-time signal of glibc, which is not that of every library. */
+	const int first_rt = 34;
+	int sig;
+	if (access("/run/systemd/system", F_OK) == 0)
+		sig = first_rt + (order == 'h' ? 3 : order == 'p' ? 4 : 5);
+	else
+		sig = order == 'h' ? SIGUSR1 : order == 'p' ? SIGUSR2 : SIGTERM;
+	if (kill(1, sig) < 0)
+		fprintf(stderr, "belljar-agent: cannot signal process 1: %s\n", strerror(errno));
+}
+
 static void shut_down(struct timer *t)
 {
 	(void)t;
-	if (agent.init_fd < 0 || write(agent.init_fd, &shutdown_order, 1) != 1)
+	if (agent.init_fd >= 0 && write(agent.init_fd, &shutdown_order, 1) == 1)
+		return;
+	if (agent.ends_with_control)
 		agent_stop();
+	else
+		signal_init(shutdown_order);
 }
 
 int start_shutdown(struct call *c)

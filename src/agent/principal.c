@@ -16,36 +16,13 @@
 #include "proc.h"
 #include "watch.h"
 #include "worker_spawn.h"
-#include "worker_wire.h"
+#include "worker_state.h"
 
 #define MAX_WORKERS 1024
 
-struct worker {
-	struct source src;
-	struct worker *next;
-	uint16_t number;
-	struct conn *conn;
-	pid_t pid;
-	/* Process 1 of its namespace of processes, if it has one: outlives it while its children do. */
-	pid_t init;
-	bool is_starting;
-	bool is_gone;
-	struct worker_shared *shared;
-	unsigned files;
-	/* Requests in order; the first is with the worker once `sent` says so. */
-	struct call *head, *tail;
-	bool is_busy;
-	/* What the socket has not taken yet. */
-	struct buf out;
-	size_t out_at;
-	/* What came in of an answer. */
-	struct buf in;
-	int in_fd;
-};
-
 static struct worker *workers;
 
-static struct worker *find(uint16_t number)
+struct worker *worker_find(uint16_t number)
 {
 	for (struct worker *w = workers; w; w = w->next) {
 		if (w->number == number && !w->is_gone)
@@ -56,13 +33,13 @@ static struct worker *find(uint16_t number)
 
 bool worker_exists(uint16_t number)
 {
-	const struct worker *w = find(number);
+	const struct worker *w = worker_find(number);
 	return w && !w->is_starting;
 }
 
 pid_t worker_pid(uint16_t number)
 {
-	const struct worker *w = find(number);
+	const struct worker *w = worker_find(number);
 	return w ? w->pid : 0;
 }
 
@@ -96,166 +73,6 @@ static void free_worker(struct worker *w)
 	buf_free(&w->out);
 	buf_free(&w->in);
 	free(w);
-}
-
-static void flush(struct worker *w)
-{
-	while (w->out_at < w->out.len) {
-		ssize_t n = send(w->src.fd, w->out.data + w->out_at, w->out.len - w->out_at, MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return;
-		w->out_at += (size_t)n;
-	}
-	w->out.len = w->out_at = 0;
-}
-
-/* Sends the first request, if the worker has none. */
-static void send_next(struct worker *w)
-{
-	struct call *c = w->head;
-	int fds[CALL_FDS];
-	unsigned count = 0;
-	if (!c || w->is_busy || w->is_gone)
-		return;
-	struct worker_request head = { .serial = c->serial, .len = (uint32_t)c->body_len, .is_pty = c->is_pty };
-	memcpy(head.token, c->token, sizeof(head.token));
-	for (int i = 0; i < CALL_FDS; i++) {
-		if (c->fds[i] < 0)
-			continue;
-		head.fd_mask |= 1u << i;
-		fds[count++] = c->fds[i];
-	}
-	w->is_busy = true;
-	c->state = CALL_RUNNING;
-	buf_put(&w->out, &head, sizeof(head));
-	buf_put(&w->out, c->body, c->body_len);
-	ssize_t n = send_with_fds(w->src.fd, w->out.data, w->out.len, fds, count);
-	for (int i = 0; i < CALL_FDS; i++)
-		close_fd(&c->fds[i]);
-	if (n < 0 || w->out.failed) {
-		/* Its socket is empty whenever it has no request: this one is broken, and so is the worker. */
-		w->out.len = 0;
-		kill(w->pid, SIGKILL);
-		return;
-	}
-	w->out_at = (size_t)n;
-	flush(w);
-}
-
-void worker_submit(struct call *c)
-{
-	struct worker *w = find(c->principal);
-	if (!w) {
-		for (int i = 0; i < CALL_FDS; i++)
-			close_fd(&c->fds[i]);
-		fail_code(c, "workerGone", "worker %d has ended", c->principal);
-		call_ran(c);
-		return;
-	}
-	c->worker = w;
-	c->queue_next = NULL;
-	if (w->tail)
-		w->tail->queue_next = c;
-	else
-		w->head = c;
-	w->tail = c;
-	send_next(w);
-}
-
-bool worker_withdraw(struct call *c)
-{
-	struct worker *w = c->worker;
-	if (c->state != CALL_QUEUED)
-		return false;
-	for (struct call *at = w->head; at && at->queue_next; at = at->queue_next) {
-		if (at->queue_next != c)
-			continue;
-		at->queue_next = c->queue_next;
-		if (w->tail == c)
-			w->tail = at;
-		break;
-	}
-	c->worker = NULL;
-	return true;
-}
-
-void worker_nudge(struct call *c)
-{
-	struct worker *w = c->worker;
-	atomic_store(&w->shared->cancel, c->serial);
-	kill(w->pid, CANCEL_SIGNAL);
-}
-
-static void take_answer(struct worker *w, const struct worker_answer *head, const uint8_t *payload)
-{
-	struct call *c = w->head;
-	if (head->kind == WORKER_RETURNED) {
-		struct buf b = { .data = (uint8_t *)(uintptr_t)payload, .len = head->len };
-		async_call_returned(w->number, head->serial, &b);
-		return;
-	}
-	if (!c || !w->is_busy || c->serial != head->serial)
-		return;
-	w->head = c->queue_next;
-	if (!w->head)
-		w->tail = NULL;
-	w->is_busy = false;
-	c->worker = NULL;
-	c->aux = head->aux;
-	c->ret_fd = w->in_fd;
-	w->in_fd = -1;
-	buf_put(&c->out, payload, head->len);
-	if (head->kind == WORKER_ERROR)
-		fail_encoded(c);
-	else if (c->op == OP_FILE_OPEN)
-		w->files++;
-	else if (c->op == OP_FILE_CLOSE && w->files > 0)
-		w->files--;
-	call_ran(c);
-	send_next(w);
-}
-
-static bool read_some(struct worker *w)
-{
-	unsigned count = 0;
-	int fd = -1;
-	if (!buf_reserve(&w->in, 64 * 1024))
-		return false;
-	ssize_t n = receive_with_fds(w->src.fd, w->in.data + w->in.len, w->in.cap - w->in.len, &fd, 1, &count);
-	if (count > 0) {
-		close_fd(&w->in_fd);
-		w->in_fd = fd;
-	}
-	if (n <= 0)
-		return false;
-	w->in.len += (size_t)n;
-	return true;
-}
-
-static void worker_ready(struct source *s, uint32_t events)
-{
-	struct worker *w = container_of(s, struct worker, src);
-	(void)events;
-	flush(w);
-	while (read_some(w)) {
-		size_t at = 0;
-		struct worker_answer head;
-		while (w->in.len - at >= sizeof(head)) {
-			memcpy(&head, w->in.data + at, sizeof(head));
-			if (head.len > WIRE_MAX_PAYLOAD) {
-				kill(w->pid, SIGKILL);
-				return;
-			}
-			if (w->in.len - at - sizeof(head) < head.len)
-				break;
-			take_answer(w, &head, w->in.data + at + sizeof(head));
-			at += sizeof(head) + head.len;
-		}
-		memmove(w->in.data, w->in.data + at, w->in.len - at);
-		w->in.len -= at;
-	}
 }
 
 static int open_shared(struct worker *w)
@@ -293,7 +110,7 @@ int start_worker_spawn(struct call *c)
 	int64_t number;
 	if (!get_ranged(c, F_WORKER_SPAWN_WORKER, 1, UINT16_MAX, &number))
 		return -EINVAL;
-	if (find((uint16_t)number) || workers_count() >= MAX_WORKERS) {
+	if (worker_find((uint16_t)number) || workers_count() >= MAX_WORKERS) {
 		fail_code(c, "limit", "worker %lld is in use, or there are too many", (long long)number);
 		return -EEXIST;
 	}
@@ -340,7 +157,7 @@ static void worker_ended(struct worker *w, const struct exit_info *info)
 {
 	struct call *c;
 	/* What it has answered before its end still counts. */
-	worker_ready(&w->src, 0);
+	worker_take_answers(w);
 	w->is_gone = true;
 	while ((c = w->head)) {
 		w->head = c->queue_next;
@@ -409,7 +226,7 @@ void principal_proc_ended(uint16_t number)
 
 int start_worker_close(struct call *c)
 {
-	const struct worker *w = find((uint16_t)get_int(c, F_WORKER_CLOSE_WORKER));
+	const struct worker *w = worker_find((uint16_t)get_int(c, F_WORKER_CLOSE_WORKER));
 	if (!w || w->is_starting)
 		return fail_no_id(c, "worker", get_int(c, F_WORKER_CLOSE_WORKER));
 	/* It reads to the end of its requests, and ends. */
@@ -420,7 +237,7 @@ int start_worker_close(struct call *c)
 int start_worker_signal(struct call *c)
 {
 	int64_t sig;
-	const struct worker *w = find((uint16_t)get_int(c, F_WORKER_SIGNAL_WORKER));
+	const struct worker *w = worker_find((uint16_t)get_int(c, F_WORKER_SIGNAL_WORKER));
 	if (!w || w->is_starting)
 		return fail_no_id(c, "worker", get_int(c, F_WORKER_SIGNAL_WORKER));
 	if (!get_ranged(c, F_WORKER_SIGNAL_SIG, 0, 64, &sig))

@@ -190,7 +190,7 @@ Deno.test("readDir streams folders of any size", async () => {
   const { client, dir } = agent;
   await Deno.mkdir(`${dir}/many`);
   for (let i = 0; i < 3000; i++) {
-    Deno.writeTextFileSync(`${dir}/many/${"entry".repeat(20)}${i}`, "");
+    await Deno.writeTextFile(`${dir}/many/${"entry".repeat(20)}${i}`, "");
   }
   const path = toBytes(`${dir}/many`);
   let count = 0;

@@ -17,7 +17,7 @@ const TOTAL = 5_000;
 
 /** Builds the fuzzer with the sanitizers. */
 async function buildFuzzer(dir: string): Promise<string> {
-  const names = [...Deno.readDirSync(SOURCES)].map(({ name }) => name)
+  const names = (await Array.fromAsync(Deno.readDir(SOURCES), ({ name }) => name))
     .filter((name) => name.endsWith(".c") && name !== "main.c");
   const flags = ["-std=c11", "-D_GNU_SOURCE", "-pthread", "-g", "-O1", "-Wall", "-Wextra"];
   const checks = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"];
