@@ -90,8 +90,6 @@ static void put_caps(struct buf *b)
 		mp_str(b, "machine");
 	if (vsock)
 		mp_str(b, "vsock");
-	if (vsock)
-		mp_str(b, "vsock");
 }
 
 static void answer_hello(struct conn *c, const struct host_hello *hello)
