@@ -1,5 +1,6 @@
 import { Command } from "@cliffy/command";
 import {
+  agentBinary,
   buildContext,
   type BuildOptions,
   cleanImages,
@@ -88,11 +89,15 @@ function buildCommand(): Command<any> {
 // deno-lint-ignore no-explicit-any -- see above
 function pathCommand(): Command<any> {
   return new Command<GlobalOptions>()
-    .description("Print the files of an image, which is built if it is not there.")
+    .description(
+      'Print the files of an image, which is built if it is not there, or of the guest\'s "agent".',
+    )
     .arguments("<name:string>")
     .option("--json", "As JSON, with everything that is known about the image")
     .action(async function (options, name) {
       refuseFlags([name], this);
+      // Also how a belljar without a compiler gets its agent from an installed one.
+      if (name === "agent") return print(`${await agentBinary()}\n`);
       const { config: { images = {} }, root } = await loadConfig(
         Deno.cwd(),
         await stageForConfig(),

@@ -1,5 +1,5 @@
 import { BelljarError, ImageError } from "../errors.ts";
-import { askInstalled } from "./_installed.ts";
+import { installedAgent } from "./_installed.ts";
 import { exists, publish, sha256, touch } from "./_store.ts";
 import { findProgram, runTool } from "./_tool.ts";
 import { type Arch, type BuildContext, buildContext, type BuildOptions } from "./build_context.ts";
@@ -224,8 +224,8 @@ async function runCompiler(
 
 /** Asks an installed `belljar` for its agent: the last way. */
 async function fromPath(context: BuildContext, reason: string): Promise<string> {
-  const path = context.arch === Deno.build.arch ? await askInstalled("agent", context) : undefined;
-  if (path !== undefined && await exists(path)) return path;
+  const installed = await installedAgent(context);
+  if (installed) return installed;
   throw new BelljarError(`Cannot find the guest agent for ${context.arch}`, {
     code: "NO_AGENT",
     expected: "BELLJAR_AGENT to name it, its sources with a C compiler and a static libc, or a " +

@@ -127,6 +127,8 @@ const BUILD_HOOK: OptionTable<Exclude<BuildHook, string | readonly string[]>> = 
 
 /** Names that mean built-in images. */
 export const BUILT_IN_IMAGES: readonly string[] = ["tiny"];
+/** Names that `belljar image` uses for something else. */
+const RESERVED_NAMES: readonly string[] = ["agent"];
 
 /**
  * Refuses unknown keys and wrong types in image definitions, by name.
@@ -154,6 +156,9 @@ export function checkImageDefinition(
   const what = `image ${JSON.stringify(name)}`;
   if (BUILT_IN_IMAGES.includes(name)) {
     throw new TypeError(`Cannot define ${what}: it is built in, choose another name`);
+  }
+  if (RESERVED_NAMES.includes(name)) {
+    throw new TypeError(`Cannot define ${what}: the name is reserved, choose another`);
   }
   if (typeof definition !== "object" || definition === null || Array.isArray(definition)) {
     throw new TypeError(`The definition of ${what} must be an object`);

@@ -9,8 +9,7 @@ import {
   type ImageDefinitions,
 } from "./definition.ts";
 import { embeddedTiny } from "./_embedded_image.ts";
-import { readImage } from "./_image_store.ts";
-import { askInstalled } from "./_installed.ts";
+import { installedTiny } from "./_installed.ts";
 import { diskImage } from "./_disk_image.ts";
 import { cleanImages } from "./image_cache.ts";
 import type { Image } from "./image.ts";
@@ -71,8 +70,7 @@ async function plainTiny(context: BuildContext): Promise<Image> {
     return await tinyImage("tiny", {}, context);
   } catch (error) {
     context.signal?.throwIfAborted();
-    const dir = await askInstalled("tiny", context);
-    const installed = dir === undefined ? undefined : await readImage(dir);
+    const installed = await installedTiny(context);
     if (installed) return installed;
     throw error;
   }

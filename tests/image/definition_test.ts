@@ -48,6 +48,7 @@ Deno.test("checkImageDefinition() refuses a size that is none", () => {
   assertThrows(() => checkImageDefinition("it", { rootfs: "x", size: "2 Gb" }), RangeError, "2 Gb");
 });
 
-Deno.test("checkImageDefinitions() refuses another image of a built-in name", () => {
+Deno.test("checkImageDefinitions() refuses names that mean something else", () => {
   assertThrows(() => checkImageDefinitions({ tiny: { base: "tiny" } }), TypeError, "is built in");
+  assertThrows(() => checkImageDefinitions({ agent: { base: "tiny" } }), TypeError, "is reserved");
 });

@@ -33,9 +33,9 @@ async function withInstalled(dir: string, belljar: string, expression: string): 
   return new TextDecoder().decode(stdout).trim();
 }
 
-/** Prints a path for what it is asked, as long as it is asked for just that. */
-const answer = (name: string, path: string) =>
-  `[ "$*" = "image path ${name}" ] && [ -n "$BELLJAR_ASKED" ] && echo ${path}\n`;
+/** Answers just one question, as long as it is marked as one. */
+const answer = (question: string, text: string) =>
+  `[ "$*" = "image path ${question}" ] && [ -n "$BELLJAR_ASKED" ] && echo '${text}'\n`;
 
 Deno.test("the agent comes from a belljar on PATH where there are no sources", async () => {
   await using dir = await tempDir();
@@ -46,20 +46,42 @@ Deno.test("the agent comes from a belljar on PATH where there are no sources", a
   assertEquals(await withInstalled(dir.path, belljar, expression), `${dir.path}/agent`);
 });
 
+const TINY =
+  `(Deno.env.set("BELLJAR_AGENT", "/bin/sh"), resolveImage("tiny").then((i) => i.initrds[0]))`;
+
 Deno.test("tiny comes from a belljar on PATH where there is no kernel", async () => {
   await using dir = await tempDir();
-  const folder = `${dir.path}/tiny`;
-  await Deno.mkdir(folder);
-  const record = { name: "tiny", digest: "abc", arch: "x86_64", initrds: ["initrd"], sizes: {} };
-  await Deno.writeTextFile(`${folder}/image.json`, JSON.stringify(record));
-  const expression =
-    `(Deno.env.set("BELLJAR_AGENT", "/bin/sh"), resolveImage("tiny").then((i) => i.initrds[0]))`;
-  const belljar = answer("tiny", folder);
-  assertEquals(await withInstalled(dir.path, belljar, expression), `${folder}/initrd`);
+  const file = `${dir.path}/file`;
+  await Deno.writeTextFile(file, "");
+  const image = { v: 1, name: "tiny", arch: Deno.build.arch, kernel: file, initrds: [file] };
+  const belljar = answer("tiny --json", JSON.stringify(image));
+  assertEquals(await withInstalled(dir.path, belljar, TINY), file);
+});
+
+Deno.test("an image of a belljar on PATH is not used unless it can be", async (t) => {
+  const image = {
+    v: 1,
+    name: "tiny",
+    arch: Deno.build.arch,
+    kernel: "/bin/sh",
+    initrds: ["/bin/sh"],
+  };
+  const rows: [string, unknown][] = [
+    ["missing file", { ...image, initrds: ["/no/such/file"] }],
+    ["other architecture", { ...image, arch: "riscv64" }],
+    ["other version", { ...image, v: 2 }],
+    ["no image", []],
+  ];
+  for (const [name, given] of rows) {
+    await t.step(name, async () => {
+      await using dir = await tempDir();
+      const belljar = answer("tiny --json", JSON.stringify(given));
+      assertEquals(await withInstalled(dir.path, belljar, TINY), "NO_KERNEL");
+    });
+  }
 });
 
 Deno.test("a belljar on PATH that has none leaves the error as it was", async () => {
   await using dir = await tempDir();
-  const expression = `(Deno.env.set("BELLJAR_AGENT", "/bin/sh"), resolveImage("tiny"))`;
-  assertEquals(await withInstalled(dir.path, "exit 3\n", expression), "NO_KERNEL");
+  assertEquals(await withInstalled(dir.path, "exit 3\n", TINY), "NO_KERNEL");
 });
