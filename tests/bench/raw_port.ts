@@ -37,7 +37,6 @@ export class RawPort implements AsyncDisposable {
       initrd: `${dir}/initrd`,
       cmdline: kernelCmdline({ image: image.cmdline }),
       sockets,
-      consoleLog: `${dir}/console.log`,
       disks: [],
       nics: [],
       firmwareFiles: [],

@@ -12,7 +12,6 @@ const PLAN: QemuPlan = {
   initrd: "/i",
   cmdline: "console=ttyS0 a,b",
   sockets: { qmp: "/d/q", control: "/d/c", console: "/d/t" },
-  consoleLog: "/d.log",
   disks: [],
   nics: [],
   firmwareFiles: [],
@@ -35,7 +34,7 @@ Deno.test("qemuArgs() of a cold machine, in full", () => {
     ...["-chardev", "socket,id=qmp,path=/d/q,server=off"],
     ...["-mon", "chardev=qmp,mode=control"],
     "-chardev",
-    "socket,id=console,path=/d/t,server=off,logfile=/d.log,logappend=on",
+    "socket,id=console,path=/d/t,server=off",
     ...["-serial", "chardev:console"],
     ...["-device", "virtio-serial-pci,id=serial0"],
     ...["-chardev", "socket,id=control,path=/d/c,server=off"],
@@ -66,7 +65,6 @@ Deno.test("qemuArgs() doubles commas in names and paths", () => {
   const args = qemuArgs({
     ...PLAN,
     name: "a,b",
-    consoleLog: "/x,y/log",
     disks: [{ id: "data", path: "/my,disk", format: "qcow2", readonly: true }],
     nics: [{ id: "lan", mac: "52:54:00:00:00:01", socketPath: "/s,w" }],
     firmwareFiles: [{ name: "opt/org.belljar/secret", path: "/s,ecret" }],
@@ -75,7 +73,6 @@ Deno.test("qemuArgs() doubles commas in names and paths", () => {
   for (
     const part of [
       "guest=a,,b ",
-      "logfile=/x,,y/log,logappend=on",
       "driver=file,node-name=data-file,filename=/my,,disk,read-only=on ",
       "driver=qcow2,node-name=data-disk,file=data-file,read-only=on ",
       "virtio-blk-pci,id=data,drive=data-disk,serial=data,",

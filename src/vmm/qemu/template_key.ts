@@ -1,6 +1,7 @@
 import { PROTOCOL_VERSION, VERSION } from "../../wire/mod.ts";
 import { sha256Hex } from "../_hash.ts";
 import type { Accelerator, MachineSpec } from "../types.ts";
+import { LOOPBACK_CID } from "../vsock.ts";
 import { qemuArgs } from "./argv.ts";
 import type { QemuBinary } from "./binary.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
@@ -8,6 +9,8 @@ import { kernelCmdline } from "./kernel_cmdline.ts";
 /** Everything that a template depends on. */
 export interface TemplateInputs {
   spec: Pick<MachineSpec, "image" | "memoryBytes" | "cpus" | "cmdline" | "cmdlineAppend">;
+  /** Whether it has an address on vsock. */
+  vsock?: boolean;
   qemu: QemuBinary;
   accel: Accelerator;
   /** What {@linkcode hostCpu} returns. */
@@ -15,12 +18,15 @@ export interface TemplateInputs {
 }
 
 /** Name of the template that fits: another one for anything that could make its state unusable or different. */
-export async function templateKey({ spec, qemu, accel, cpu }: TemplateInputs): Promise<string> {
+export async function templateKey(
+  { spec, vsock = false, qemu, accel, cpu }: TemplateInputs,
+): Promise<string> {
   const { image, memoryBytes, cpus } = spec;
   const cmdline = kernelCmdline({
     image: image.cmdline,
     instead: spec.cmdline,
     append: spec.cmdlineAppend,
+    vsock,
   });
   const args = qemuArgs({
     name: "template",
@@ -32,12 +38,12 @@ export async function templateKey({ spec, qemu, accel, cpu }: TemplateInputs): P
     initrd: image.initrds.length === 0 ? undefined : "initrd",
     cmdline,
     sockets: { qmp: "q", control: "c", console: "t" },
-    consoleLog: "console",
     disks: image.disk
       ? [{ id: "root", path: "root", format: image.disk.format, readonly: false }]
       : [],
     nics: [],
     firmwareFiles: [],
+    vsockCid: vsock ? LOOPBACK_CID : undefined,
     incoming: false,
   });
   const parts = [VERSION, PROTOCOL_VERSION, qemu.version, args, image.digest, cpu];
