@@ -1,5 +1,6 @@
 import type { BootFile } from "../image/mod.ts";
 import { type AgentClient, LIMITS, toBytes } from "../wire/mod.ts";
+import { hex } from "./_hash.ts";
 
 /** What both ends of a conversation know. */
 export interface AgentSecret {
@@ -42,8 +43,7 @@ export async function giveIdentity(
 ): Promise<AgentSecret> {
   const { hostname, seed, macs, timeoutMs, signal } = options;
   const next = drawSecret();
-  const machineId = [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  const machineId = hex(crypto.getRandomValues(new Uint8Array(16)));
   const random = crypto.getRandomValues(new Uint8Array(64));
   await client.request("clone", {
     ...next,
@@ -54,8 +54,16 @@ export async function giveIdentity(
     machineId,
     macs: macs?.map(({ from, to }) => [macBytes(from), macBytes(to)]),
   }, { timeoutMs, signal });
+  await writeGuestFile(client, {
+    path: EPOCH_PATH,
+    content: toBytes(`${hex(next.epoch)}\n`),
+    mode: 0o444,
+  }, { timeoutMs, signal });
   return next;
 }
+
+/** File in a guest by which its programs can tell that they run in another clone than before: the epoch, in hexadecimal. */
+export const EPOCH_PATH = "/run/belljar/epoch";
 
 /** Returns a name that a kernel takes as its host name: letters, digits and hyphens of `name`. */
 export function hostnameOf(name: string): string {
@@ -80,19 +88,27 @@ export async function writeGuestFiles(
 ): Promise<void> {
   for (const file of files) {
     const path = toBytes(file.path);
-    const stream = client.openStream("out");
-    const written = client.request("writeFile", {
-      path,
-      stream: stream.id,
-      mode: file.mode ?? 0o644,
-      parents: true,
-    }, options);
-    const sending = stream.write(file.content, options.signal).finally(() => stream.end());
-    sending.catch(() => {}); // the request's answer says why
-    await written;
+    await writeGuestFile(client, file, options);
     await client.request("chmod", { path, mode: file.mode ?? 0o644 }, options);
     if (file.uid === undefined && file.gid === undefined) continue;
     const owner = { uid: file.uid ?? 0, gid: file.gid ?? 0, follow: true };
     await client.request("chown", { path, ...owner }, options);
   }
+}
+
+async function writeGuestFile(
+  client: AgentClient,
+  { path, content, mode = 0o644 }: BootFile,
+  options: { timeoutMs: number; signal?: AbortSignal },
+): Promise<void> {
+  const stream = client.openStream("out");
+  const written = client.request("writeFile", {
+    path: toBytes(path),
+    stream: stream.id,
+    mode,
+    parents: true,
+  }, options);
+  const sending = stream.write(content, options.signal).finally(() => stream.end());
+  sending.catch(() => {}); // the request's answer says why
+  await written;
 }
