@@ -10,6 +10,8 @@ import { cleanCommand } from "./clean.ts";
 import { doctorCommand } from "./doctor.ts";
 import { execCommand } from "./exec.ts";
 import { imageCommand } from "./image.ts";
+import { initCommand } from "./init.ts";
+import { licensesCommand } from "./licenses.ts";
 import { listCommand } from "./list.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
@@ -28,6 +30,7 @@ export function commandTree(): Command<any> {
     .globalOption("--no-color", "No colours")
     .globalOption("-q, --quiet", "Failures and the summary alone")
     .example("Run all tests below this folder", "belljar")
+    .example("Begin", "belljar init && belljar run")
     .example("What this host can do", "belljar doctor")
     .action(function () {
       this.showHelp();
@@ -38,7 +41,9 @@ export function commandTree(): Command<any> {
     .command("image", imageCommand())
     .command("report", reportCommand())
     .command("doctor", doctorCommand())
+    .command("init", initCommand())
     .command("clean", cleanCommand())
+    .command("licenses", licensesCommand())
     .command("completions", new CompletionsCommand());
 }
 
