@@ -12,7 +12,8 @@ import type { DriverEvents, ProcessDriver, SignalTarget } from "./driver.ts";
 import { JobSpawnError, quote, type SpawnFailure } from "./errors.ts";
 import { enterJob } from "./enter_job.ts";
 import { feedStdin, streamStdin } from "./_stdin.ts";
-import type { BackgroundOptions, Job, ProcInfo } from "./types.ts";
+import type { ProcessJob } from "./process_job.ts";
+import type { BackgroundOptions, ProcInfo } from "./types.ts";
 
 /** What is started in a guest, and how it is entered into the job table and its scope. */
 export interface GuestJobSpec extends BackgroundOptions {
@@ -55,7 +56,7 @@ export async function startGuestJob(
   client: AgentClient,
   principal: number,
   spec: GuestJobSpec,
-): Promise<Job> {
+): Promise<ProcessJob> {
   const scope = spec.scope ?? currentScope();
   return await enterJob(spec, {
     scope,

@@ -33,6 +33,34 @@ export {
 export { setOutputRoot } from "./output_root.ts";
 export { pruneOrphanedOutput, type PruneReport } from "./prune.ts";
 export { outcome, Result, statusOf } from "./result.ts";
+export { loadServices } from "./load_services.ts";
+export {
+  clearPort,
+  freePort,
+  portOwner,
+  type PortWaitOptions,
+  type ReservedPort,
+  reservePort,
+  waitForPortFree,
+} from "./ports.ts";
+export {
+  type CommandProbeOptions,
+  type FileProbeOptions,
+  type LogProbeOptions,
+  type Probe,
+  probe,
+  type ProbeAttempt,
+  type ProbeBase,
+  type ProbeContext,
+  type ProbeOutcome,
+  type TcpProbeOptions,
+} from "./probe.ts";
+export type { HttpProbeOptions } from "./_probe_network.ts";
+export { runWithServices, type RunWithServicesOptions } from "./run_with_services.ts";
+export * from "./service_errors.ts";
+export * from "./service_types.ts";
+export { service, services, startService, startServices, withServices } from "./services.ts";
+export type { ServicePlace } from "./service_place.ts";
 export { type JobIo, type TaskResult } from "./task_job.ts";
 export * from "./types.ts";
 export * from "./wait_until.ts";

@@ -60,6 +60,7 @@ export class ProcessJob extends BaseJob {
   #delivered = new Set<number>();
   #ending = false;
   #empty = false;
+  #forced = false;
   #released = false;
   #drainTimer: ReturnType<typeof setTimeout> | undefined;
   #limitTimer: ReturnType<typeof setTimeout> | undefined;
@@ -93,6 +94,16 @@ export class ProcessJob extends BaseJob {
   /** Time that closing it may take, in milliseconds. */
   get closeLimitMs(): number {
     return this.#defaults.graceMs + DEFAULT_KILL_MARGIN_MS + 1_000;
+  }
+
+  /** Whether SIGKILL was needed, or asked for, to end it. */
+  get forced(): boolean {
+    return this.#forced;
+  }
+
+  /** Its live members. */
+  members(): Promise<ProcInfo[]> {
+    return this.#released ? Promise.resolve([]) : this.#driver.members();
   }
 
   /** Takes the entry of its scope, to release it when nothing is left to close. */
@@ -259,6 +270,7 @@ export class ProcessJob extends BaseJob {
   /** Sends a signal, and remembers it if it reached a leader that had not ended. */
   async #send(sig: number, target: "group" | "leader"): Promise<void> {
     if (this.#released) return;
+    if (sig === SIGKILL) this.#forced = true;
     const before = this.#exit === undefined;
     // Remembered before the answer: the exit that it causes may overtake that.
     if (before) this.#delivered.add(sig);

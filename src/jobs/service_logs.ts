@@ -1,0 +1,32 @@
+import { emitEvent } from "../scope/mod.ts";
+import type { BaseJob } from "./base_job.ts";
+import { lastLines } from "./_text.ts";
+
+/** The last lines of both outputs of a job, errors last. */
+export function logTail(job: BaseJob, lines: number): string {
+  return [job.stdout, job.stderr].map((buffer) => lastLines(buffer.text(), lines))
+    .filter((text) => text !== "").join("\n");
+}
+
+/** Everything that is retained of a job's output: the beginning, a mark for what is missing, the end. */
+export function wholeLog(job: BaseJob): string {
+  return [job.stdout, job.stderr].map((buffer) => {
+    const { totalWritten, currentSize } = buffer.stats();
+    const head = buffer.head();
+    const missing = totalWritten - currentSize - head.length;
+    if (missing <= 0) {
+      const before = head.subarray(0, Math.max(0, totalWritten - currentSize));
+      return `${new TextDecoder().decode(before)}${buffer.text()}`;
+    }
+    return `${new TextDecoder().decode(head)}\n[… ${missing} bytes left out …]\n${buffer.text()}`;
+  }).filter((text) => text !== "").join("\n");
+}
+
+/** Shows the output of a service under its name. */
+export function showLogs(service: string, job: BaseJob): void {
+  if (shown.has(job)) return;
+  shown.add(job);
+  emitEvent("service_log", { service, text: wholeLog(job) });
+}
+
+const shown = new WeakSet<BaseJob>();
