@@ -1,14 +1,13 @@
-import { bytes } from "../values/mod.ts";
 import { directory, parentDirectories, textFile } from "./_base_files.ts";
 import { type Busybox, busyboxPart, findBusybox } from "./_busybox.ts";
 import { cpioBytes, type CpioEntry } from "./_cpio.ts";
-import { makeExt4 } from "./_ext4.ts";
 import { linkFile, storedImage } from "./_image_store.ts";
 import { layoutOf } from "./_layout.ts";
 import { BOOT_MODULES, moduleEntries, SYSTEMD_MODULES } from "./_module_files.ts";
 import { FILES_FOLDER, ROOT_INIT_APPLETS, rootInitScript } from "./_root_init.ts";
-import { rootDigest, rootTree } from "./_root_tree.ts";
-import { removeTree, sha256 } from "./_store.ts";
+import { rootDisk } from "./_root_disk.ts";
+import { sha256 } from "./_store.ts";
+import { findProgram } from "./_tool.ts";
 import { agentBinary } from "./agent_binary.ts";
 import type { BuildContext } from "./build_context.ts";
 import type { RootfsDefinition } from "./definition.ts";
@@ -16,7 +15,7 @@ import type { Image } from "./image.ts";
 import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 3;
+const VERSION = 4;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself
@@ -38,33 +37,28 @@ export async function rootfsImage(
   const agent = await Deno.readFile(await agentBinary(context));
   const busybox = await findBusybox(context);
   const kernel = await chosenKernel(definition, context, options);
-  const tree = await rootDigest(name, rootfs, context);
+  const disk = await rootDisk(name, rootfs, size, context);
+  const init = definition.init ?? (disk.hasSystemd ? "systemd" : "agent");
   const inputs = {
     version: VERSION,
-    tree: [rootfs, tree],
+    disk: disk.digest,
     agent: await sha256(agent),
     busybox: busybox.digest,
-    kernel: [kernel.digest, definition.modulesDir],
-    rest: [modules, cmdline, size, definition.init, start],
+    kernel: [kernel.digest, kernel.modulesDir],
+    rest: [modules, cmdline, init, start],
+    hasDepmod: await findProgram("depmod") !== undefined,
   };
   return await storedImage(name, inputs, async (dir) => {
-    const unpacked = `${dir}/root`;
-    const { folder, owners } = await rootTree(rootfs, unpacked, context);
-    const init = definition.init ?? (await hasSystemd(folder) ? "systemd" : "agent");
     const found = await moduleEntries(kernel, {
       boot: init === "systemd" ? [...BOOT_MODULES, ...SYSTEMD_MODULES] : BOOT_MODULES,
       load: modules,
       indexes: true,
       signal: context.signal,
     });
-    const digest = await sha256(new TextEncoder().encode(JSON.stringify(inputs)));
-    const disk = { bytes: size === undefined ? undefined : bytes(size), digest, owners };
-    await makeExt4(folder, `${dir}/root.ext4`, disk, context);
-    await removeTree(unpacked);
-
     const entries = initramfs(agent, busybox, rootInitScript(init, start), found.entries);
     await Deno.writeFile(`${dir}/initrd.cpio`, cpioBytes(entries));
     await linkFile(kernel.path, `${dir}/kernel`);
+    await linkFile(disk.path, `${dir}/root.ext4`);
     return {
       kind: "rootfs",
       kernel: "kernel",
@@ -100,13 +94,4 @@ function initramfs(
     textFile("init", script, 0o755),
     ...modules,
   ];
-}
-
-/** Tells whether process 1 of a tree is systemd, by where its links lead inside the tree. */
-async function hasSystemd(folder: string): Promise<boolean> {
-  for (const path of ["sbin/init", "usr/sbin/init"]) {
-    const target = await Deno.readLink(`${folder}/${path}`).catch(() => "");
-    if (/(?:^|\/)systemd$/.test(target)) return true;
-  }
-  return false;
 }

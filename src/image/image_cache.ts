@@ -1,5 +1,6 @@
 import { bytes, checkOptions, optionTable, type Size } from "../values/mod.ts";
 import { IMAGE_RECORD, readImage } from "./_image_store.ts";
+import { ROOT_RECORD } from "./_root_disk.ts";
 import { tryLockFile } from "../host/mod.ts";
 import { removeTree } from "./_store.ts";
 import { buildContext, type BuildOptions } from "./build_context.ts";
@@ -54,10 +55,12 @@ const DEFAULT_CAP = "8G";
 const RECENT_MS = 10 * 60_000;
 
 /** Folders of the cache that hold entries, with the file whose time tells their last use. */
-const SECTIONS = [["images", IMAGE_RECORD], ["kernels", KERNEL_RECORD], [
-  "agents",
-  "belljar-agent",
-]] as const;
+const SECTIONS = [
+  ["images", IMAGE_RECORD],
+  ["kernels", KERNEL_RECORD],
+  ["roots", ROOT_RECORD],
+  ["agents", "belljar-agent"],
+] as const;
 
 interface Entry {
   dir: string;

@@ -1,6 +1,7 @@
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { ImageError } from "../../src/errors.ts";
 import { makeExt4 } from "../../src/image/_ext4.ts";
+import { rootDisk } from "../../src/image/_root_disk.ts";
 import { rootInitScript } from "../../src/image/_root_init.ts";
 import { parseTarOwners, rootDigest, rootTree } from "../../src/image/_root_tree.ts";
 import { buildContext } from "../../src/image/mod.ts";
@@ -87,6 +88,30 @@ Deno.test("rootTree() unpacks an archive of any compression without its devices"
       assertEquals(await Array.fromAsync(Deno.readDir(`${out}/dev`)), []);
     });
   }
+});
+
+Deno.test("rootDisk() makes a disk once per tree and size, and knows systemd", async () => {
+  await using dir = await tempDir();
+  const tree = `${dir.path}/tree`;
+  await Deno.mkdir(`${tree}/sbin`, { recursive: true });
+  await Deno.symlink("/lib/systemd/systemd", `${tree}/sbin/init`);
+  const context = await buildContext({ cacheDir: `${dir.path}/cache` });
+  const [first, second] = await Promise.all([
+    rootDisk("a", tree, "64M", context),
+    rootDisk("b", tree, "64M", context),
+  ]);
+  assertEquals(second, first);
+  assertEquals([first.hasSystemd, (await Deno.stat(first.path)).size], [true, 64 * 1024 ** 2]);
+  assertEquals(context.built.size, 1);
+  assertNotEquals((await rootDisk("a", tree, "65M", context)).path, first.path);
+
+  await Deno.truncate(first.path, 1024);
+  assertEquals(await rootDisk("a", tree, "64M", context), first);
+  assertEquals((await Deno.stat(first.path)).size, 64 * 1024 ** 2);
+
+  await Deno.remove(`${tree}/sbin/init`);
+  await Deno.symlink("busybox", `${tree}/sbin/init`);
+  assertEquals((await rootDisk("a", tree, "64M", context)).hasSystemd, false);
 });
 
 Deno.test("rootDigest() changes with a folder's content, modes and names", async (t) => {
