@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,6 +19,9 @@
 #define MAX_SEED 512
 #define MAC_SIZE 6
 #define MACHINE_ID_FILE "/etc/machine-id"
+/* By its content programs of the guest can tell that they go on in another machine. */
+#define EPOCH_FOLDER "/run/belljar"
+#define EPOCH_FILE EPOCH_FOLDER "/epoch"
 
 static int64_t read_clock(clockid_t id)
 {
@@ -134,14 +138,29 @@ static int change_macs(struct call *c)
 	return result;
 }
 
-static int set_machine_id(const struct mp_val *id)
+static int write_line(const char *path, const void *text, size_t size)
 {
-	CLEANUP_FD int fd = open(MACHINE_ID_FILE, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
+	CLEANUP_FD int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0444);
 	if (fd < 0)
 		/* A guest that cannot be written to has no such file of its own. */
 		return errno == EROFS ? 0 : -errno;
-	int result = write_full(fd, id->data, id->size);
+	int result = write_full(fd, text, size);
 	return result ? result : write_full(fd, "\n", 1);
+}
+
+static int set_machine_id(const struct mp_val *id)
+{
+	return write_line(MACHINE_ID_FILE, id->data, id->size);
+}
+
+static int show_epoch(const struct mp_val *epoch)
+{
+	char text[2 * WIRE_NONCE_SIZE + 1];
+	for (size_t i = 0; i < WIRE_NONCE_SIZE; i++)
+		snprintf(text + 2 * i, 3, "%02x", epoch->data[i]);
+	if (mkdir(EPOCH_FOLDER, 0755) < 0 && errno != EEXIST)
+		return errno == EROFS || errno == ENOENT ? 0 : -errno;
+	return write_line(EPOCH_FILE, text, 2 * WIRE_NONCE_SIZE);
 }
 
 static int fail_step(struct call *c, const char *step, int result)
@@ -168,6 +187,8 @@ int start_clone(struct call *c)
 		return fail_step(c, "host name", result);
 	if (has(c, F_CLONE_MACHINE_ID) && (result = set_machine_id(&c->f[F_CLONE_MACHINE_ID])))
 		return fail_step(c, "machine id", result);
+	if ((result = show_epoch(epoch)))
+		return fail_step(c, "epoch", result);
 	if (has(c, F_CLONE_MACS) && (result = change_macs(c)))
 		return fail_step(c, "addresses", result);
 	memcpy(agent.secret, secret->data, sizeof(agent.secret));

@@ -54,16 +54,8 @@ export async function giveIdentity(
     machineId,
     macs: macs?.map(({ from, to }) => [macBytes(from), macBytes(to)]),
   }, { timeoutMs, signal });
-  await writeGuestFile(client, {
-    path: EPOCH_PATH,
-    content: toBytes(`${hex(next.epoch)}\n`),
-    mode: 0o444,
-  }, { timeoutMs, signal });
   return next;
 }
-
-/** File in a guest by which its programs can tell that they run in another clone than before: the epoch, in hexadecimal. */
-export const EPOCH_PATH = "/run/belljar/epoch";
 
 /** Returns a name that a kernel takes as its host name: letters, digits and hyphens of `name`. */
 export function hostnameOf(name: string): string {
