@@ -25,11 +25,14 @@ export function execCommand(): Command<any> {
     .option("--accel <mode:accel>", "auto, kvm or tcg")
     .option("--transport <mode:transport>", "auto, vsock or serial")
     .option("--vmm <name:vmm>", "qemu or local")
+    .option("--kernel <file:string>", "Kernel to start instead of the image's own")
+    .option("--modules <folder:string>", "Modules of that kernel, if they do not lie beside it")
     .option("--cold", "Boot the machine instead of cloning it")
     .option("--user <name:string>", "User in the machine")
     .option("--cwd <folder:string>", "Working directory in the machine")
     .option("-v, --verbose", "Say how the machine was started")
     .example("A command", "belljar exec tiny -- uname -a")
+    .example("A kernel of your own", "belljar exec --kernel ./bzImage tiny -- uname -r")
     .example("A shell script", `belljar exec tiny -- sh -c 'mount | wc -l'`)
     .action(async function (options, image) {
       refuseFlags([image], this);

@@ -28,7 +28,11 @@ export interface ResolveImageOptions extends BuildOptions {
    * @default the current folder
    */
   root?: string;
-  /** Kernel to use instead of the image's own. */
+  /**
+   * Kernel to start instead of the image's own.
+   *
+   * @default what `BELLJAR_KERNEL` and `BELLJAR_MODULES` name, but for disk images
+   */
   kernel?: KernelPaths;
   /** Look for a newer kernel package than the one in the cache. */
   refresh?: boolean;
@@ -46,10 +50,12 @@ export async function resolveImage(
   image: string | ImageDefinition,
   options: ResolveImageOptions = {},
 ): Promise<Image> {
-  const { images = {}, root = Deno.cwd(), kernel, refresh } = options;
+  const { images = {}, root = Deno.cwd(), refresh } = options;
   const name = typeof image === "string" ? image : "custom";
   const definition = typeof image === "string" ? findDefinition(image, images) : image;
   if (image !== "tiny") checkImageDefinition(name, definition);
+  // A disk has a boot loader of its own, so that only who asks for it gets another kernel.
+  const kernel = options.kernel ?? ("disk" in definition ? undefined : kernelOfEnvironment());
   const context = await buildContext(options);
   if (definition.build) await runBuildHook(name, definition.build, root, context);
   const full = await withFullPaths(name, definition, root);
@@ -60,6 +66,15 @@ export async function resolveImage(
     : await buildKind(name, chosen, context, { refresh });
   if (context.built.size > 0) await cleanImages({}, context);
   return found;
+}
+
+function kernelOfEnvironment(): KernelPaths | undefined {
+  const kernel = Deno.env.get("BELLJAR_KERNEL");
+  const modules = Deno.env.get("BELLJAR_MODULES");
+  const full = (path: string) => path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+  return kernel
+    ? { kernel: full(kernel), modules: modules ? full(modules) : undefined }
+    : undefined;
 }
 
 /** Takes `tiny` from this program, the cache, a build, or an installed program, in this order. */

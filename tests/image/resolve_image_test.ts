@@ -192,3 +192,17 @@ Deno.test("resolveImage() prefers a kernel that the caller gives", async () => {
   });
   assertNotEquals(other.digest, own.digest);
 });
+
+Deno.test("resolveImage() takes a kernel that the environment names, but for disks", async () => {
+  await using dir = await project();
+  await dir.write("other", new Uint8Array([...await fakeKernel(), 2]));
+  await dir.write("raw.img", new Uint8Array(4096));
+  Deno.env.set("BELLJAR_KERNEL", `${dir.path}/other`);
+  try {
+    assertEquals((await dir.resolve(INITRD)).parts[0]?.origin, `${dir.path}/other`);
+    assertEquals((await dir.resolve({ disk: "raw.img" })).kernel, undefined);
+  } finally {
+    Deno.env.delete("BELLJAR_KERNEL");
+  }
+  assertEquals((await dir.resolve(INITRD)).parts[0]?.origin, `${dir.path}/bzImage`);
+});
