@@ -15,6 +15,7 @@ import {
   TimingsError,
 } from "../runner/mod.ts";
 import { milliseconds } from "../values/mod.ts";
+import { withDefaults } from "./_defaults.ts";
 import { asUsage, ExitError, refuseFlags, usage } from "./_errors.ts";
 import { setMachineDefaults } from "./_machine.ts";
 import { onSignals } from "./_signals.ts";
@@ -81,9 +82,10 @@ export function runCommand(): Command<any> {
     .example("One test", `belljar run tests/net.test.ts --filter "two hosts"`)
     .example("For CI", "belljar run --reporter junit=out/junit.xml --events out/events.jsonl")
     .example("What failed last time", "belljar run --rerun-failed")
-    .action(async function (options, ...paths) {
+    .action(async function (given, ...paths) {
       refuseFlags(paths, this);
       const cwd = Deno.cwd();
+      const options = await withDefaults(given, cwd);
       setMachineDefaults(options);
       const files = await findFiles(paths, cwd);
       const reporters = makeReporters({

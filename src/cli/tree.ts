@@ -15,6 +15,7 @@ import { licensesCommand } from "./licenses.ts";
 import { listCommand } from "./list.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
+import { withCommand as withServicesCommand } from "./with.ts";
 
 /** The `belljar` command with all its sub-commands. */
 // deno-lint-ignore no-explicit-any -- the types of its options are of no use to callers
@@ -38,6 +39,7 @@ export function commandTree(): Command<any> {
     .command("run", runCommand())
     .command("list", listCommand())
     .command("exec", execCommand())
+    .command("with", withServicesCommand())
     .command("image", imageCommand())
     .command("report", reportCommand())
     .command("doctor", doctorCommand())

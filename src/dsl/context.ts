@@ -1,3 +1,16 @@
+import {
+  background,
+  type BackgroundOptions,
+  type GroupOptions,
+  type Job,
+  jobs,
+  type JobView,
+  type Service,
+  service,
+  type ServiceGroup,
+  services,
+  type ServiceSpec,
+} from "../jobs/mod.ts";
 import { allowConsole } from "../lab/mod.ts";
 import { isTolerated, type Registration, Scope } from "../scope/mod.ts";
 import { type Assertions, makeAssertions } from "./assertions.ts";
@@ -200,6 +213,26 @@ export class TestContext {
    */
   allowConsole(pattern: string | RegExp, reason: string): Registration {
     return this.scope.run(() => allowConsole(pattern, reason));
+  }
+
+  /** Starts a process on this host, which ends with the test or step. */
+  async background(command: string | readonly string[], options?: BackgroundOptions): Promise<Job> {
+    return await this.scope.run(() => background(command, options));
+  }
+
+  /** Starts a service on this host and waits until it is ready; it is stopped when the test or step ends. */
+  async service(spec: ServiceSpec): Promise<Service> {
+    return await this.scope.run(() => service(spec));
+  }
+
+  /** Starts services on this host in the order of their dependencies; they are stopped when the test or step ends. */
+  async services(specs: readonly ServiceSpec[], options?: GroupOptions): Promise<ServiceGroup> {
+    return await this.scope.run(() => services(specs, options));
+  }
+
+  /** The jobs of this test or step, of guests and of this host. */
+  get jobs(): JobView {
+    return jobs.viewOf(this.scope);
   }
 
   /** Calls `fn` when the test or step ends, in its place among what is closed. */

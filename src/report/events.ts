@@ -239,7 +239,9 @@ export interface TestFinished extends Base<"test_finished">, OfTest {
 
 /** Something was written: by the test through `t.log()`, or by its process. */
 export interface Log extends Base<"log">, Somewhere {
-  stream: "stdout" | "stderr" | "test";
+  stream: "stdout" | "stderr" | "test" | "service";
+  /** Name of the service that wrote it. */
+  service?: string;
   text: string;
 }
 

@@ -89,7 +89,9 @@ export class PlainReporter implements Reporter {
   #log(event: Log): void {
     const text = escapeControl(event.text.replace(/\n$/, ""));
     for (const line of text.split("\n")) {
-      this.#line(`        ${this.#style.dim(`${event.stream}|`)} ${line}`);
+      this.#line(
+        `        ${this.#style.dim(`${escapeLine(event.service ?? event.stream)}|`)} ${line}`,
+      );
     }
   }
 

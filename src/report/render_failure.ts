@@ -289,9 +289,9 @@ function machines({ machines = [] }: TestFinished, { style }: FailureStyle): str
 
 function renderOutput(output: Log[], { style, outputLines = 20 }: FailureStyle): string[] {
   if (output.length === 0) return [];
-  const all = output.flatMap(({ stream, text }) =>
+  const all = output.flatMap(({ stream, service, text }) =>
     text.replace(/\n$/, "").split("\n").map((line) =>
-      `${style.dim(`${stream}|`)} ${escapeLine(line)}`
+      `${style.dim(`${escapeLine(service ?? stream)}|`)} ${escapeLine(line)}`
     )
   );
   const hidden = all.length - outputLines;

@@ -49,6 +49,17 @@ export class EventObserver implements FileObserver {
     const at = whereabouts();
     this.#machines.add(kind, fields, at?.test);
     const { kind: resource, ...rest } = fields;
+    if (kind === "service_log") {
+      const text = String(fields.text);
+      const service = String(fields.service);
+      return this.#emit("log", {
+        file: this.#file,
+        ...at && { test: at.test },
+        stream: "service",
+        service,
+        text,
+      });
+    }
     this.#emit(kind as KnownKind, {
       file: this.#file,
       ...at && { test: at.test },

@@ -1,5 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { test, type TestContext } from "../../src/dsl/mod.ts";
+import { closeCurrentRun } from "../../src/host/mod.ts";
 import { currentScope, runTolerant } from "../../src/scope/mod.ts";
 import { ran } from "./_run.ts";
 
@@ -194,4 +195,23 @@ Deno.test("t.log() writes text as it is and values inspected", async () => {
 Deno.test("t.attach() refuses what it cannot read", async () => {
   const { texts } = await body((t) => t.attach("x", 7 as never));
   assertEquals(texts, ["t.attach() takes text, bytes, a URL or { path }, got number"]);
+});
+
+Deno.test("t.background() and t.service() end with the test, and t.jobs shows them", async () => {
+  let pid = 0;
+  const { status, texts, closed } = await body(async (t) => {
+    const job = await t.background("sleep 100", { name: "sleeper" });
+    pid = job.pid!;
+    const service = await t.service({ name: "web", command: "exec sleep 100" });
+    t.assertEquals(service.state, "ready");
+    t.assertEquals(t.jobs.list().length, 2);
+    await t.step("a step has its own", async (s) => {
+      await s.background("sleep 100");
+      s.assertEquals(s.jobs.list().length, 1);
+    });
+  });
+  await closeCurrentRun();
+  assertEquals([status, texts], ["passed", []]);
+  assertEquals(closed.map(({ leaked }) => leaked).length, 2);
+  assertEquals(await Deno.stat(`/proc/${pid}`).then(() => true, () => false), false);
 });
