@@ -30,6 +30,7 @@ export class WireStream {
   #port: StreamPort;
   #principal: number;
   #sink: DataSink | undefined;
+  #borrowed = false;
   /** What came before there was a sink; at most the initial credit. */
   #early: Uint8Array[] = [];
   #window: number = LIMITS.INITIAL_CREDIT;
@@ -64,9 +65,13 @@ export class WireStream {
     return !this.#inEnded;
   }
 
-  /** Gives everything that comes, and came before, to `sink`, in order. */
-  receive(sink: DataSink): void {
+  /**
+   * Gives everything that comes, and came before, to `sink`, in order. With `borrowed` chunks are not copied: the sink must
+   * be done with one when it returns, and may not return a promise.
+   */
+  receive(sink: DataSink, options: { borrowed?: boolean } = {}): void {
     this.#sink = sink;
+    this.#borrowed = options.borrowed ?? false;
     for (const chunk of this.#early.splice(0)) this.#deliver(chunk);
   }
 
@@ -154,7 +159,7 @@ export class WireStream {
     this.#window -= payload.length;
     if (this.#window < 0) throw new WireFormatError(`more data on stream ${this.id} than granted`);
     if (this.#discarding) return this.#grant(payload.length);
-    const chunk = payload.slice(); // The frame's buffer is used again.
+    const chunk = this.#borrowed ? payload : payload.slice(); // The frame's buffer is used again.
     if (this.#sink) this.#deliver(chunk);
     else this.#early.push(chunk);
   }
