@@ -59,9 +59,13 @@ export function hostLink(path: Uint8Array): Uint8Array {
   return readLinkAt(AT_FDCWD, path);
 }
 
-/** The content of a file of the host, read as it is asked for. */
+/**
+ * The content of a file of the host, read as it is asked for. Each piece is only valid until the next is asked for: a
+ * buffer per piece would be garbage as large as the file.
+ */
 export function hostFile(path: Uint8Array): ReadableStream<Uint8Array> {
   let fd = -1;
+  const buffer = new Uint8Array(CHUNK);
   const close = () => {
     if (fd >= 0) closeFd(fd);
     fd = -1;
@@ -70,7 +74,6 @@ export function hostFile(path: Uint8Array): ReadableStream<Uint8Array> {
     pull(controller) {
       try {
         if (fd < 0) fd = openAt(AT_FDCWD, path, O.RDONLY);
-        const buffer = new Uint8Array(CHUNK);
         const size = readFd(fd, buffer, path);
         if (size > 0) return controller.enqueue(buffer.subarray(0, size));
         close();

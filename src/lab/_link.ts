@@ -71,9 +71,20 @@ export async function operate<T>(
 ): Promise<T> {
   signal?.throwIfAborted();
   const client = link.client(op);
+  return await observe(link, text, signal, (any) => fn(client, any));
+}
+
+/** As {@linkcode operate}, for waits that need no agent: what has ended can be looked at for ever. */
+export async function observe<T>(
+  link: GuestLink,
+  text: string,
+  signal: AbortSignal | undefined,
+  fn: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  signal?.throwIfAborted();
   return await trackOperation({ op: text, vm: link.vm }, async () => {
     try {
-      return await withSignals([signal, currentSignal(), link.alarm()], (any) => fn(client, any));
+      return await withSignals([signal, currentSignal(), link.alarm()], fn);
     } catch (error) {
       if (signal?.aborted && error === signal.reason) throw error;
       const explained = await link.explain(error);

@@ -2,7 +2,7 @@ import { AgentLostError, DeadlineError, StateError } from "../errors.ts";
 import { currentScope, type Registration, runScope } from "../scope/mod.ts";
 import { type Duration, formatSeconds, registerOptions } from "../values/mod.ts";
 import { type AgentClient, toText } from "../wire/mod.ts";
-import { ask, type GuestLink, operate, type OperationOptions } from "./_link.ts";
+import { ask, type GuestLink, observe, type OperationOptions } from "./_link.ts";
 import { limitMs } from "./stream.ts";
 import { sys } from "./sys.ts";
 import type { CallForm } from "./syscall_form.ts";
@@ -102,7 +102,7 @@ export class PendingSyscall implements AsyncDisposable {
     checkWait(options);
     const ms = timeout === undefined ? Infinity : limitMs(timeout);
     const text = `wait(${this.name})`;
-    return await operate(this.#link, "wait", text, options.signal, async (_, signal) => {
+    return await observe(this.#link, text, options.signal, async (signal) => {
       const result = await race(this.#result.promise, deadlineIn(ms), signal);
       if (result !== TIMED_OUT) return result;
       throw new DeadlineError(

@@ -2,7 +2,7 @@ import { StateError } from "../errors.ts";
 import type { Job, JobResult, JobWaitOptions, OutputBuffer } from "../jobs/mod.ts";
 import { type Duration, registerOptions, type SignalLike, signalNumber } from "../values/mod.ts";
 import { toBytes } from "../wire/mod.ts";
-import { type GuestLink, operate } from "./_link.ts";
+import { type GuestLink, observe } from "./_link.ts";
 import { type ByteSource, Stream } from "./stream.ts";
 
 /** The outcome of a command, or how far it is. */
@@ -159,13 +159,8 @@ export async function waitForJob(
 ): Promise<JobResult> {
   const { signal, ...rest } = options;
   const text = `wait(${JSON.stringify(job.command)})`;
-  return await operate(
-    link,
-    "wait",
-    text,
-    signal,
-    (_, any) => job.wait(timeout, { ...rest, signal: any }),
-  );
+  const wait = (any: AbortSignal) => job.wait(timeout, { ...rest, signal: any });
+  return await observe(link, text, signal, wait);
 }
 
 /** A job's result with the mark of a run that was too slow. */

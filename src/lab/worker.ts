@@ -9,7 +9,7 @@ import {
   signalNumber,
 } from "../values/mod.ts";
 import type { AgentClient } from "../wire/mod.ts";
-import { ask, type GuestLink, operate, setLink } from "./_link.ts";
+import { ask, type GuestLink, observe, operate, setLink } from "./_link.ts";
 import { GuestOperations } from "./operations.ts";
 import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
 import { type WorkerOptions, workerRequest } from "./worker_options.ts";
@@ -117,17 +117,12 @@ export class Worker extends GuestOperations implements AsyncDisposable {
       : milliseconds(timeout, { infinite: true, name: "timeout of worker.join()" });
     const deadline = deadlineIn(limitMs);
     const text = `join(worker ${this.id})`;
-    const outcomes = await operate(
-      this.#vm,
-      "join",
-      text,
-      options.signal,
-      (_, signal) =>
-        Promise.all(children.map(async (job) => {
-          const left = limitMs === Infinity ? undefined : deadline.remaining() / 1000;
-          return { job, result: await job.wait(left, { signal, throughStop: true }) };
-        })),
-    );
+    const collect = (signal: AbortSignal) =>
+      Promise.all(children.map(async (job) => {
+        const left = limitMs === Infinity ? undefined : deadline.remaining() / 1000;
+        return { job, result: await job.wait(left, { signal, throughStop: true }) };
+      }));
+    const outcomes = await observe(this.#vm, text, options.signal, collect);
     const results = outcomes.filter(({ result }) => !result.running).map(({ result }) => result);
     const pending = outcomes.filter(({ result }) => result.running).map(({ job }) => job.info());
     const exitCode = results.reduce((worst, { exitCode }) => Math.max(worst, exitCode), 0);
