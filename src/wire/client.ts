@@ -25,6 +25,8 @@ import { type ByteConn, FrameWriter } from "./writer.ts";
 export interface ConnectOptions extends HandshakeOptions {
   /** Name of the machine, for errors. */
   machine: string;
+  /** Is called with every event that is about no id, from the first on. */
+  onEvent?: (event: AgentEvent) => void;
 }
 
 /** Options for {@linkcode AgentClient.request}. */
@@ -110,6 +112,8 @@ export class AgentClient {
     const reader = new FrameReader();
     const agent = await shakeHands(conn, reader, options);
     const client = new AgentClient(conn, reader, agent, options.machine);
+    // Before anything is read: the agent may have said more together with its hello.
+    if (options.onEvent) client.on(0, options.onEvent);
     runScope().run(() => client.#readLoop());
     return client;
   }

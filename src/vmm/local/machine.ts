@@ -1,9 +1,10 @@
 import { AgentLostError, BootError, StateError } from "../../errors.ts";
 import { type GuardedProcess, killQuietly, removeTree } from "../../host/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
-import { AgentClient } from "../../wire/mod.ts";
+import { AgentClient, type ConnectOptions } from "../../wire/mod.ts";
 import type { ConsoleLog } from "../console_log.ts";
 import type { AgentSecret } from "../identity.ts";
+import { connectVsock } from "../vsock.ts";
 import type { Machine, MachineEnd, MachineInfo, SavedState } from "../types.ts";
 
 /** What a {@linkcode LocalMachine} is made of. */
@@ -26,6 +27,8 @@ export class LocalMachine implements Machine {
   readonly ended: Promise<MachineEnd>;
   readonly #parts: LocalMachineParts;
   #client: AgentClient | undefined;
+  /** The conversation on the unix socket: the agent ends when it does. */
+  #control: AgentClient | undefined;
   #wanted: "quit" | "killed" | undefined;
   #end: MachineEnd | undefined;
   #closing: Promise<void> | undefined;
@@ -56,12 +59,17 @@ export class LocalMachine implements Machine {
     this.ended.then(() => stop.abort(this.#bootError("its agent ended before it answered")));
     stop.signal.addEventListener("abort", () => closeQuietly(listener), { once: true });
     try {
-      const conn = await listener.accept();
-      this.#client = await AgentClient.connect(conn, {
-        ...auth,
-        machine: this.name,
-        signal: stop.signal,
+      const options = { ...auth, machine: this.name, signal: stop.signal };
+      const serving = Promise.withResolvers<{ cid: number; port: number }>();
+      this.#control = await AgentClient.connect(await listener.accept(), {
+        ...options,
+        onEvent: (event) => event.ev === "serving" && serving.resolve(event),
       });
+      stop.signal.addEventListener("abort", () => serving.reject(stop.signal.reason));
+      serving.promise.catch(() => {}); // only vsock waits for it
+      this.#client = this.info.transport === "vsock"
+        ? await this.#connectVsock(await serving.promise, options)
+        : this.#control;
     } catch (error) {
       stop.signal.throwIfAborted();
       throw error;
@@ -72,6 +80,19 @@ export class LocalMachine implements Machine {
     }
     // Without its agent nothing of this machine is left.
     this.#client.closed.then(() => this.#parts.process.kill());
+    this.#control.closed.then(() => this.#parts.process.kill());
+  }
+
+  async #connectVsock(
+    at: { cid: number; port: number },
+    options: ConnectOptions & { signal: AbortSignal },
+  ): Promise<AgentClient> {
+    const conn = await connectVsock({ ...at, signal: options.signal });
+    let isProven = false;
+    conn.ended.then(() => isProven ? this.#parts.process.kill() : conn.close());
+    const client = await AgentClient.connect(conn, options);
+    isProven = true;
+    return client;
   }
 
   onAgent(): () => void {
@@ -103,7 +124,9 @@ export class LocalMachine implements Machine {
     this.#wanted ??= "quit";
     const { process } = this.#parts;
     // The agent ends what runs under it when its control conversation ends.
-    this.#client?.close(new AgentLostError(`Machine "${this.name}" was shut down`));
+    const reason = new AgentLostError(`Machine "${this.name}" was shut down`);
+    this.#client?.close(reason);
+    this.#control?.close(reason);
     const timer = setTimeout(() => process.kill(), QUIT_MS);
     await process.status;
     clearTimeout(timer);
@@ -149,12 +172,12 @@ export class LocalMachine implements Machine {
       signal: signal ?? undefined,
       stderr: this.console.tail(),
     };
-    this.#client?.close(
-      new AgentLostError(`Machine "${this.name}" has ended`, {
-        code: "MACHINE_ENDED",
-        actual: this.#end.detail,
-      }),
-    );
+    const reason = new AgentLostError(`Machine "${this.name}" has ended`, {
+      code: "MACHINE_ENDED",
+      actual: this.#end.detail,
+    });
+    this.#client?.close(reason);
+    this.#control?.close(reason);
     return this.#end;
   }
 

@@ -7,6 +7,7 @@ import { ConsoleLog } from "../console_log.ts";
 import { hostRun } from "../host_run.ts";
 import { drawSecret } from "../identity.ts";
 import type { Machine, MachineSpec, SavedState, Vmm } from "../types.ts";
+import { drawLoopbackPort, LOOPBACK_CID } from "../vsock.ts";
 import { LocalMachine } from "./machine.ts";
 import { namespacePlan } from "./namespaces.ts";
 
@@ -45,7 +46,9 @@ export class LocalVmm implements Vmm {
     await Deno.writeFile(secretFile, auth.secret, { mode: 0o600 });
     const listener = Deno.listen({ transport: "unix", path: `${dir}/c` });
     failed.defer(() => closeQuietly(listener));
+    const port = spec.transport === "vsock" ? await drawLoopbackPort(spec.name) : undefined;
     const own = ["agent", "--control", `unix:${dir}/c`, "--secret-file", secretFile];
+    if (port !== undefined) own.push("--listen", `vsock:${port}`);
     const [command, ...args] = [...prefix, agent, ...own];
     const process = failed.use(
       await run.spawnGuarded(command!, { args, stdout: "null", stderr: "piped", signal }),
@@ -66,8 +69,9 @@ export class LocalVmm implements Vmm {
           howWhy: "the agent runs on the host",
           accel: "none",
           accelWhy: `no machine is emulated; it runs ${why}`,
-          transport: "local",
-          transportWhy: "a unix socket of the host",
+          transport: port === undefined ? "local" : "vsock",
+          transportWhy: port === undefined ? "a unix socket of the host" : "asked for",
+          ...port === undefined ? {} : { cid: LOOPBACK_CID },
           pid: process.pid,
           timings: { totalMs: 0 },
         },

@@ -1,5 +1,6 @@
 import { drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
+import type { TransportDecision } from "../vsock.ts";
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { writeBootMedia } from "./boot_files.ts";
 import { prepareDisk } from "./disks.ts";
@@ -17,6 +18,8 @@ export interface BuildTemplateOptions {
   /** Empty folder that becomes the template. */
   dir: string;
   agentTimeoutMs: number;
+  /** Whether it gets an address on vsock. */
+  vsock: boolean;
 }
 
 /**
@@ -27,7 +30,7 @@ export interface BuildTemplateOptions {
 export async function buildTemplate(
   context: StartContext,
   spec: MachineSpec,
-  { dir, agentTimeoutMs }: BuildTemplateOptions,
+  { dir, agentTimeoutMs, vsock }: BuildTemplateOptions,
 ): Promise<number> {
   const { image, memoryBytes, cpus, signal } = spec;
   const began = performance.now();
@@ -39,6 +42,7 @@ export async function buildTemplate(
     image: image.cmdline,
     instead: spec.cmdline,
     append: spec.cmdlineAppend,
+    vsock,
   });
   // A machine of its own name: the clones' names, times and seeds are theirs.
   const own = { name: `template of ${image.name}`, hostname: "template", signal };
@@ -56,6 +60,8 @@ export async function buildTemplate(
         firmwareFiles: media.firmwareFiles,
         incoming: false,
       }),
+    hasVsock: vsock,
+    transport: { transport: "serial", why: "it is only brought to rest", isWish: true },
     how: "boot",
     howWhy: "to make a template",
     bootSecret: auth.secret,
@@ -84,6 +90,7 @@ export async function buildTemplate(
     kernel: image.kernel,
     kernelRelease: client.agent.kernel,
     hasInitrd: media.initrd !== undefined,
+    vsock,
     imageDigest: image.digest,
     qemu: context.qemu.version,
     buildMs: Math.round(performance.now() - began),
@@ -102,13 +109,14 @@ export interface StartCloneOptions {
   agentTimeoutMs: number;
   /** Folder for the states of machines that are saved. */
   snapshots: string;
+  transport: TransportDecision;
 }
 
 /** Starts a machine from a saved state, with a private view of its memory and an identity of its own. */
 export async function startClone(
   context: StartContext,
   spec: MachineSpec,
-  { entry, agentTimeoutMs, snapshots }: StartCloneOptions,
+  { entry, agentTimeoutMs, snapshots, transport }: StartCloneOptions,
 ): Promise<QemuMachine> {
   const { signal } = spec;
   const { facts, dir } = entry;
@@ -129,6 +137,8 @@ export async function startClone(
           firmwareFiles: [],
           incoming: true,
         }),
+      hasVsock: facts.vsock,
+      transport,
       how: "clone",
       howWhy: "",
       consoleBefore: entry.console,

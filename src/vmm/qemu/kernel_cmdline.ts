@@ -1,3 +1,5 @@
+import { VSOCK_PORT } from "../vsock.ts";
+
 /** Arguments that every kernel gets, and why. */
 const BASE: readonly (readonly [word: string, why: string])[] = [
   ["console=ttyS0", "the console from power-on"],
@@ -14,11 +16,14 @@ export interface KernelCmdlineParts {
   instead?: string;
   /** Arguments that come last, so that they win. */
   append?: string;
+  /** Whether the agent shall listen on vsock. */
+  vsock?: boolean;
 }
 
 /** Returns a kernel's arguments: what every machine needs, then the image's or those in their place, then the rest. */
-export function kernelCmdline({ image, instead, append }: KernelCmdlineParts): string {
-  return [...BASE.map(([word]) => word), instead ?? image, append ?? ""]
+export function kernelCmdline({ image, instead, append, vsock }: KernelCmdlineParts): string {
+  const listen = vsock ? `belljar.vsock=${VSOCK_PORT}` : "";
+  return [...BASE.map(([word]) => word), listen, instead ?? image, append ?? ""]
     .map((part) => part.trim())
     .filter((part) => part !== "")
     .join(" ");

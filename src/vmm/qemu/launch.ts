@@ -1,8 +1,9 @@
 import { type BelljarError, BootError, HostError } from "../../errors.ts";
-import type { GuardedProcess, Run } from "../../host/mod.ts";
+import { type GuardedProcess, pause, type Run } from "../../host/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
 import { collectText } from "../_collect_text.ts";
 import type { QemuBinary } from "./binary.ts";
+import { QmpClient } from "./qmp.ts";
 
 /** What {@linkcode startQemu} needs. */
 export interface StartQemuOptions {
@@ -19,10 +20,10 @@ export interface StartQemuOptions {
   signal?: AbortSignal;
 }
 
-/** A QEMU that has connected to everything. */
+/** A QEMU that has connected to everything and has its machine ready. */
 export interface QemuProcess {
   process: GuardedProcess;
-  qmp: Deno.Conn;
+  qmp: QmpClient;
   control: Deno.Conn;
   console: Deno.Conn;
   /** What it wrote to its standard error so far: the beginning and the end of it. */
@@ -32,6 +33,8 @@ export interface QemuProcess {
 }
 
 const START_TIMEOUT_MS = 30_000;
+/** Between the end of QEMU's connections and the news of its own end. */
+const HANG_UP_MS = 2_000;
 
 /**
  * Starts QEMU and takes its connections: the harness listens before QEMU exists, so nothing has to be tried twice.
@@ -88,7 +91,11 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
     accept(sockets.console),
   ]);
   try {
-    const [qmp, control, console] = await Promise.race([all, stop.promise]);
+    const [monitor, control, console] = await Promise.race([all, stop.promise]);
+    const qmp = new QmpClient(monitor);
+    failed.defer(() => qmp.close());
+    // Answered once the machine is made: memory, devices, kernel and all.
+    await Promise.race([negotiate(qmp, timeoutMs, stop.promise), stop.promise]);
     connected = true;
     failed.move(); // the caller's from here on
     return {
@@ -110,6 +117,17 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
   }
 }
 
+/** A monitor that hangs up is a QEMU that ends: its status says why. */
+async function negotiate(qmp: QmpClient, timeoutMs: number, ended: Promise<never>): Promise<void> {
+  try {
+    await qmp.negotiate({ timeoutMs });
+  } catch (error) {
+    const late = new AbortController();
+    await Promise.race([ended, pause(HANG_UP_MS, late.signal)]).finally(() => late.abort());
+    throw error;
+  }
+}
+
 function notConnected({ machine, qemu }: StartQemuOptions, timeoutMs: number): BelljarError {
   return new HostError(`Cannot start machine "${machine}": QEMU did not connect`, {
     code: "QEMU_SILENT",
@@ -119,8 +137,21 @@ function notConnected({ machine, qemu }: StartQemuOptions, timeoutMs: number): B
   });
 }
 
+/** Code of the error when another machine of the host has the address that was drawn. */
+export const CID_TAKEN = "CID_TAKEN";
+
 /** What to do about what QEMU says before it ends. */
 const ADVICE: readonly (readonly [pattern: RegExp, code: string, next: string])[] = [
+  [
+    /unable to set guest cid: Address (?:already )?in use/i,
+    CID_TAKEN,
+    "start it again: another address is drawn",
+  ],
+  [
+    /vhost-vsock: (?:failed to open|vhost_(?:vsock|dev)|unable)/i,
+    "VSOCK_UNAVAILABLE",
+    'run with transport "serial", or see the kernel\'s log about vhost_vsock',
+  ],
   [
     /cannot set up guest memory|Cannot allocate memory|unable to map backing store.*memory|Insufficient free host memory/i,
     "NO_MEMORY",

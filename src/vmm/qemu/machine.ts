@@ -7,8 +7,9 @@ import {
 } from "../../errors.ts";
 import { removeTree } from "../../host/mod.ts";
 import type { BootFile } from "../../image/mod.ts";
+import { timeScale } from "../../scope/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
-import { AgentClient } from "../../wire/mod.ts";
+import { AgentClient, type AgentEvent } from "../../wire/mod.ts";
 import type { ConsoleLog } from "../console_log.ts";
 import { ControlPort } from "../control_port.ts";
 import {
@@ -26,9 +27,10 @@ import type {
   SavedState,
   SaveOptions,
 } from "../types.ts";
+import { connectVsock, type HeldConn, type TransportDecision } from "../vsock.ts";
 import { bootStage, panicLine } from "./boot_stage.ts";
 import type { QemuProcess } from "./launch.ts";
-import { QmpClient, type QmpEvent } from "./qmp.ts";
+import type { QmpClient, QmpEvent } from "./qmp.ts";
 
 /** What a {@linkcode QemuMachine} is made of. */
 export interface QemuMachineParts {
@@ -44,10 +46,16 @@ export interface QemuMachineParts {
   files: readonly BootFile[];
   /** When QEMU was started, by `performance.now()`. */
   startedMs: number;
+  transport: TransportDecision;
   /** Saves it; missing where there is nothing that could be saved at rest. */
   save?: (machine: QemuMachine, options: SaveOptions) => Promise<SavedState>;
 }
 
+/** An agent that listens says so within this; a kernel that is slow to notice a restore as well. */
+const SERVING_MS = 10_000;
+/** The hang-up of a conversation over vsock is often known before the end of the agent or the machine that caused it. */
+const CAUSE_MS = 1_500;
+const CONNECTS = 5;
 const QUIT_MS = 3_000;
 const RESTART_MS = 15_000;
 /** The console's bytes come by another socket than the news of a panic. */
@@ -65,10 +73,17 @@ export class QemuMachine implements Machine {
   readonly dir: string;
   readonly #parts: QemuMachineParts;
   readonly #port: ControlPort;
+  /** The conversation on the control port. */
+  #control: AgentClient | undefined;
+  /** The conversation that operations go over: the control port's, or one over vsock. */
   #client: AgentClient | undefined;
+  #vsock: HeldConn | undefined;
+  #serving: { cid: number; port: number } | undefined;
+  #onServing: (() => void) | undefined;
   #auth: AgentSecret | undefined;
-  #portOpen = false;
   #portOpened = false;
+  /** Whether the port's opening for the conversation of now was announced. */
+  #openSeen = false;
   /** Set while conversations begin and end by the harness' own doing. */
   #expectPort = true;
   #listeners = new Set<(client: AgentClient) => void>();
@@ -82,11 +97,13 @@ export class QemuMachine implements Machine {
     this.#parts = parts;
     this.name = parts.name;
     this.info = parts.info;
+    // A clone's port was opened before it was saved.
+    this.#openSeen = parts.info.how === "clone";
     this.dir = parts.dir;
     this.console = parts.console;
     this.console.attach(parts.qemu.console);
     this.#port = new ControlPort(parts.qemu.control);
-    this.qmp = new QmpClient(parts.qemu.qmp);
+    this.qmp = parts.qemu.qmp;
     this.qmp.on((event) => this.#onEvent(event));
     this.ended = this.#end.promise;
     parts.qemu.process.status.then((status) => this.#onExit(status));
@@ -102,28 +119,124 @@ export class QemuMachine implements Machine {
   }
 
   /**
-   * Begins the conversation with the agent, in place of any before.
+   * Begins the conversation on the control port, in place of any before. Over vsock operations want another one: see
+   * {@linkcode QemuMachine.operate}.
    *
    * @throws {BootError} If the agent does not answer in time, or the machine ends.
    */
   async connect(auth: AgentSecret, timeoutMs: number, signal?: AbortSignal): Promise<AgentClient> {
     this.#auth = auth;
+    this.#serving = undefined;
+    return await this.#within(timeoutMs, signal, async (stop) => {
+      const control = await AgentClient.connect(this.#port.session(), {
+        ...auth,
+        machine: this.name,
+        signal: stop,
+        onEvent: (event) => this.#onControlEvent(event),
+      });
+      this.#control = control;
+      if (this.info.transport !== "vsock") this.#client = control;
+      this.#expectPort = false;
+      control.closed.then((reason) => this.#onLost(control, reason));
+      return control;
+    });
+  }
+
+  /**
+   * Begins the conversation that operations go over. Over vsock that is another one than the control port's, and is begun
+   * once the agent has said where it listens: before, a connection would stall.
+   *
+   * @throws {BootError} If the agent cannot be reached over vsock, and nothing else will do.
+   */
+  async operate(timeoutMs: number, signal?: AbortSignal): Promise<AgentClient> {
+    const control = this.#assertControl();
+    if (this.info.transport !== "vsock") return this.#client = control;
+    const { isWish } = this.#parts.transport;
+    const limitMs = isWish ? timeoutMs : Math.min(timeoutMs, SERVING_MS * timeScale());
+    const missing = control.agent.caps.includes("vsock")
+      ? await this.#waitForServing(limitMs, signal)
+      : "its agent cannot listen: the guest has no driver for vsock";
+    if (missing !== undefined) return await this.#withoutVsock(control, missing);
+    const client = await this.#within(timeoutMs, signal, (stop) => this.#connectVsock(stop));
+    client.closed.then((reason) => this.#onLost(client, reason));
+    return this.#client = client;
+  }
+
+  /** Why the agent does not serve at the machine's address; `undefined` when it does. */
+  async #waitForServing(limitMs: number, signal?: AbortSignal): Promise<string | undefined> {
+    const { cid } = this.info;
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, limitMs);
+    try {
+      // The limit is the timer's: whether its end is an error is for the caller to say.
+      return await this.#within(Infinity, signal, async (stop) => {
+        const stopped = Promise.withResolvers<never>();
+        stop.addEventListener("abort", () => stopped.reject(stop.reason), { once: true });
+        if (stop.aborted) throw stop.reason;
+        const served = new Promise<void>((resolve) => {
+          this.#onServing = () => this.#serving?.cid === cid && resolve();
+          this.#onServing();
+        });
+        await Promise.race([served, late.promise, stopped.promise]);
+        if (this.#serving?.cid === cid) return undefined;
+        const found = this.#serving ? `at CID ${this.#serving.cid}` : "nowhere";
+        return `after ${
+          formatSeconds(limitMs / 1000)
+        } its agent served ${found}, not at CID ${cid}`;
+      });
+    } finally {
+      clearTimeout(timer);
+      this.#onServing = undefined;
+    }
+  }
+
+  async #withoutVsock(control: AgentClient, why: string): Promise<AgentClient> {
+    if (this.#parts.transport.isWish) {
+      throw await this.#bootError(`it cannot be reached over vsock: ${why}`, undefined);
+    }
+    this.info.transport = "serial";
+    this.info.transportWhy = `no vsock: ${why}`;
+    return this.#client = control;
+  }
+
+  async #connectVsock(stop: AbortSignal): Promise<AgentClient> {
+    const { cid, port } = this.#serving!;
+    for (let left = CONNECTS;; left--) {
+      try {
+        const conn = await connectVsock({ cid, port, signal: stop });
+        let isProven = false;
+        conn.ended.then(() => isProven ? this.#onVsockEnd(conn) : conn.close());
+        const client = await AgentClient.connect(conn, {
+          ...this.#auth!,
+          machine: this.name,
+          signal: stop,
+        });
+        isProven = true;
+        this.#vsock = conn;
+        return client;
+      } catch (error) {
+        // Others may crowd the listener, and a connection that is made just when a state was loaded is reset.
+        if (stop.aborted || left === 1) throw error;
+      }
+    }
+  }
+
+  /** Runs `work` until it, the limit, the signal or the machine ends; the latter three become its error. */
+  async #within<T>(
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    work: (stop: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const stop = new AbortController();
     const onAbort = () => stop.abort(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     if (signal?.aborted) onAbort();
-    const timer = setTimeout(() => stop.abort(SILENT), timeoutMs);
+    const timer = timeoutMs === Infinity
+      ? undefined
+      : setTimeout(() => stop.abort(SILENT), timeoutMs);
     this.ended.then((end) => stop.abort(end));
     try {
-      const client = await AgentClient.connect(this.#port.session(), {
-        ...auth,
-        machine: this.name,
-        signal: stop.signal,
-      });
-      this.#client = client;
-      this.#expectPort = false;
-      client.closed.then((reason) => this.#onLost(client, reason));
-      return client;
+      return await work(stop.signal);
     } catch (error) {
       signal?.throwIfAborted();
       if (stop.signal.reason === SILENT) {
@@ -150,22 +263,23 @@ export class QemuMachine implements Machine {
     return this.#auth;
   }
 
-  /** Gives the machine its identity and its files; later conversations use the secret that comes with it. */
+  /**
+   * Gives the machine its identity and its files; later conversations use the secret that comes with it, also the one that
+   * this begins for operations.
+   */
   async personalize(signal?: AbortSignal): Promise<void> {
-    const client = this.#assertClient();
     const { identity, files } = this.#parts;
-    this.#auth = await giveIdentity(client, { ...identity, signal });
+    this.#auth = await giveIdentity(this.#assertControl(), { ...identity, signal });
+    const client = await this.operate(identity.timeoutMs, signal);
     await writeGuestFiles(client, files, { timeoutMs: identity.timeoutMs, signal });
   }
 
   /** Brings the agent to rest and ends the conversation, so that the machine's state can be saved. */
   async quiesce(signal?: AbortSignal): Promise<void> {
-    const client = this.#assertClient();
     const { timeoutMs } = this.#parts.identity;
-    await client.request("quiesce", {}, { timeoutMs, signal });
+    await this.#assertControl().request("quiesce", {}, { timeoutMs, signal });
     this.#expectPort = true;
-    this.#client = undefined;
-    client.close(new AgentLostError(`Machine "${this.name}" is being saved`));
+    this.#endConversations(new AgentLostError(`Machine "${this.name}" is being saved`));
   }
 
   async pause(): Promise<void> {
@@ -180,8 +294,8 @@ export class QemuMachine implements Machine {
     const timeoutMs = options.timeoutMs ?? this.#parts.identity.timeoutMs;
     this.#assertRunning("reset");
     this.#expectPort = true;
-    this.#client?.close(new AgentLostError(`Machine "${this.name}" was reset`));
-    this.#client = undefined;
+    this.#openSeen = false;
+    this.#endConversations(new AgentLostError(`Machine "${this.name}" was reset`));
     // Otherwise a reset would end QEMU, as one by the guest does.
     await this.qmp.execute("set-action", { reboot: "reset" });
     const done = this.qmp.waitFor("RESET", ({ event }) => event === "RESET", options);
@@ -189,9 +303,10 @@ export class QemuMachine implements Machine {
     await done;
     await this.qmp.execute("cont"); // a pause must not outlive the reset
     const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
-    const client = await this.connect(auth, timeoutMs, options.signal);
+    await this.connect(auth, timeoutMs, options.signal);
     await this.qmp.execute("set-action", { reboot: "shutdown" });
     await this.personalize(options.signal);
+    const client = this.#assertClient();
     this.#tell(client);
     return client;
   }
@@ -219,7 +334,7 @@ export class QemuMachine implements Machine {
   async wake(auth: AgentSecret): Promise<void> {
     if (this.#hasEnded) return;
     await this.resume();
-    this.#tell(await this.connect(auth, this.#parts.identity.timeoutMs));
+    this.#tell(await this.#reconnect(auth, this.#parts.identity.timeoutMs));
   }
 
   async save(options: SaveOptions = {}): Promise<SavedState> {
@@ -257,32 +372,59 @@ export class QemuMachine implements Machine {
     } else if (event === "GUEST_PANICKED") {
       this.#onPanic();
     } else if (event === "VSERPORT_CHANGE" && data.id === "control") {
-      this.#portOpen = data.open === true;
-      if (this.#portOpen) this.#portOpened = true;
-      this.#onPort();
+      if (data.open === true) this.#portOpened = true;
+      this.#onPort(data.open === true);
     }
   }
 
-  /** The agent proper ended, or was started again by process 1. */
-  #onPort(): void {
-    if (this.#expectPort || this.#hasEnded) return;
-    if (!this.#portOpen) {
-      const client = this.#client;
-      this.#expectPort = true;
-      client?.close(
-        new AgentLostError(`The agent of machine "${this.name}" is lost: its process ended`, {
-          actual: this.console.tail(3) || undefined,
-          next: "see the console; process 1 starts the agent again once",
-        }),
-      );
-      this.#client = undefined;
-      // Process 1 hands the agent the secret that came with the boot.
-      const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
-      this.connect(auth, RESTART_MS).then(
-        (again) => this.#tell(again),
-        () => this.#drop("its agent did not come back"),
-      );
-    }
+  /**
+   * The agent proper ended, or was started again by process 1. QEMU passes on one such event per second, and of several
+   * the last one: the port of an agent that is back at once was never seen to close.
+   */
+  #onPort(isOpen: boolean): void {
+    const isFirst = isOpen && !this.#openSeen;
+    this.#openSeen = isOpen;
+    if (isFirst || this.#expectPort || this.#hasEnded) return;
+    this.#expectPort = true;
+    this.#endConversations(
+      new AgentLostError(`The agent of machine "${this.name}" is lost: its process ended`, {
+        actual: this.console.tail(3) || undefined,
+        next: "see the console; process 1 starts the agent again once",
+      }),
+    );
+    // Process 1 hands the agent the secret that came with the boot.
+    const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
+    this.#reconnect(auth, RESTART_MS).then(
+      (again) => this.#tell(again),
+      () => this.#drop("its agent did not come back"),
+    );
+  }
+
+  async #reconnect(auth: AgentSecret, timeoutMs: number): Promise<AgentClient> {
+    await this.connect(auth, timeoutMs);
+    return await this.operate(timeoutMs);
+  }
+
+  #endConversations(reason: AgentLostError): void {
+    const ended = new Set([this.#client, this.#control]);
+    this.#client = this.#control = this.#vsock = undefined;
+    for (const client of ended) client?.close(reason);
+  }
+
+  #onControlEvent(event: AgentEvent): void {
+    if (event.ev !== "serving") return;
+    const { cid, port } = event;
+    this.#serving = { cid, port };
+    this.#onServing?.();
+  }
+
+  /** The conversation over vsock was hung up, by whatever ends the agent or the machine just now. */
+  async #onVsockEnd(conn: HeldConn): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, CAUSE_MS);
+    await Promise.race([this.ended, late.promise]);
+    clearTimeout(timer);
+    if (this.#vsock === conn) this.#drop("its agent hung up on vsock");
   }
 
   #tell(client: AgentClient): void {
@@ -291,7 +433,8 @@ export class QemuMachine implements Machine {
 
   /** A conversation ended although its agent runs: it said what no agent says. */
   #onLost(client: AgentClient, reason: AgentLostError): void {
-    if (this.#client !== client || this.#expectPort || this.#hasEnded) return;
+    const isCurrent = this.#client === client || this.#control === client;
+    if (!isCurrent || this.#expectPort || this.#hasEnded) return;
     this.#drop(reason.message);
   }
 
@@ -351,13 +494,13 @@ export class QemuMachine implements Machine {
   #finish(end: MachineEnd): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
-    this.#client?.close(
-      new AgentLostError(`Machine "${this.name}" ${describeEnd(end)}`, {
-        code: end.reason === "panic" ? "GUEST_PANIC" : "MACHINE_ENDED",
-        actual: end.detail,
-        next: end.reason === "killed" ? undefined : `read "${this.console.path}"`,
-      }),
-    );
+    const ended = new AgentLostError(`Machine "${this.name}" ${describeEnd(end)}`, {
+      code: end.reason === "panic" ? "GUEST_PANIC" : "MACHINE_ENDED",
+      actual: end.detail,
+      next: end.reason === "killed" ? undefined : `read "${this.console.path}"`,
+    });
+    // They stay to be asked why they ended.
+    for (const client of new Set([this.#client, this.#control])) client?.close(ended);
     this.#end.resolve(end);
   }
 
@@ -369,7 +512,11 @@ export class QemuMachine implements Machine {
   }
 
   #assertClient(): AgentClient {
-    if (this.#client) return this.#client;
+    return this.#client ?? this.#assertControl();
+  }
+
+  #assertControl(): AgentClient {
+    if (this.#control) return this.#control;
     throw new StateError(`Machine "${this.name}" has no agent`, {
       next: 'start it without `expect: "no-agent"`',
     });

@@ -162,6 +162,8 @@ async function settle(
         firmwareFiles: [],
         incoming: true,
       }),
+    hasVsock: facts.vsock,
+    transport: { transport: "serial", why: "it never runs", isWish: true },
     how: "clone",
     howWhy: "",
     bootSecret,

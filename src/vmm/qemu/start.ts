@@ -1,3 +1,4 @@
+import { HostError } from "../../errors.ts";
 import { removeTree, type Run } from "../../host/mod.ts";
 import { ConsoleLog } from "../console_log.ts";
 import { hostnameOf } from "../identity.ts";
@@ -5,7 +6,8 @@ import type { MachineInfo, MachineSpec } from "../types.ts";
 import type { AccelDecision } from "./accel.ts";
 import { qemuArgs, type QemuPlan } from "./argv.ts";
 import type { QemuBinary } from "./binary.ts";
-import { startQemu } from "./launch.ts";
+import { drawCid, type TransportDecision } from "../vsock.ts";
+import { CID_TAKEN, startQemu } from "./launch.ts";
 import { QemuMachine, type QemuMachineParts } from "./machine.ts";
 
 /** Where and with what machines are started. */
@@ -18,7 +20,13 @@ export interface StartContext {
 /** What is decided about one start before QEMU runs. */
 export interface StartOptions {
   /** Arguments but for what belongs to this start alone. */
-  plan: (dir: string) => Promise<Omit<QemuPlan, "sockets" | "consoleLog" | "name" | "accel">>;
+  plan: (
+    dir: string,
+  ) => Promise<Omit<QemuPlan, "sockets" | "name" | "accel" | "vsockCid">>;
+  /** Whether it gets an address on vsock. */
+  hasVsock?: boolean;
+  /** How its agent is talked to. */
+  transport: TransportDecision;
   how: MachineInfo["how"];
   howWhy: string;
   /** What the console said before this start: a clone's boot. */
@@ -31,7 +39,7 @@ export interface StartOptions {
   save?: QemuMachineParts["save"];
 }
 
-/** Starts QEMU for a machine and negotiates with its monitor; the guest runs or waits for its state. */
+/** Starts QEMU for a machine; the guest runs or waits for its state. */
 export async function startMachine(
   { run, qemu, accel }: StartContext,
   spec: Pick<MachineSpec, "name" | "hostname" | "timeMs" | "seed" | "signal">,
@@ -45,20 +53,23 @@ export async function startMachine(
   const { consoleBefore } = options;
   if (consoleBefore) await Deno.writeFile(consoleLog, consoleBefore, { mode: 0o600 });
   const startedMs = performance.now();
-  const started = await startQemu({
-    run,
-    qemu,
-    machine: spec.name,
-    dir,
-    args: (sockets) =>
-      qemuArgs({ ...plan, name: spec.name, accel: accel.accel, sockets, consoleLog }),
-    signal: spec.signal,
-  });
+  const { started, vsockCid } = await withFreeCid(options.hasVsock ?? false, async (vsockCid) => ({
+    vsockCid,
+    started: await startQemu({
+      run,
+      qemu,
+      machine: spec.name,
+      dir,
+      args: (sockets) =>
+        qemuArgs({ ...plan, name: spec.name, accel: accel.accel, vsockCid, sockets }),
+      signal: spec.signal,
+    }),
+  }));
   const machine = new QemuMachine({
     name: spec.name,
     dir,
     qemu: started,
-    console: new ConsoleLog({ path: consoleLog, writesFile: false, before: consoleBefore }),
+    console: new ConsoleLog({ path: consoleLog, writesFile: true, before: consoleBefore }),
     info: {
       vmm: "qemu",
       version: qemu.version,
@@ -66,8 +77,9 @@ export async function startMachine(
       howWhy: options.howWhy,
       accel: accel.accel,
       accelWhy: accel.why,
-      transport: "serial",
-      transportWhy: "the control port carries everything",
+      transport: options.transport.transport,
+      transportWhy: options.transport.why,
+      ...vsockCid === undefined ? {} : { cid: vsockCid },
       pid: started.process.pid,
       timings: { spawnMs: started.spawnMs, totalMs: 0 },
     },
@@ -79,11 +91,33 @@ export async function startMachine(
       timeoutMs: options.agentTimeoutMs,
     },
     files: options.files ?? [],
+    transport: options.transport,
     startedMs,
     save: options.save,
   });
-  failed.use(machine);
-  await machine.qmp.negotiate({ signal: spec.signal });
   failed.move(); // the machine owns it all from here on
   return machine;
+}
+
+/** Two in a row that are taken are not to be expected; this many mean that something else is wrong. */
+const CID_DRAWS = 8;
+
+/**
+ * Runs `start` with an address that no other machine of the host has. Addresses are not reserved: QEMU refuses one that is
+ * taken.
+ */
+export async function withFreeCid<T>(
+  hasVsock: boolean,
+  start: (cid: number | undefined) => Promise<T>,
+  draw: () => number = drawCid,
+): Promise<T> {
+  if (!hasVsock) return await start(undefined);
+  for (let left = CID_DRAWS;; left--) {
+    try {
+      return await start(draw());
+    } catch (error) {
+      const isTaken = error instanceof HostError && error.code === CID_TAKEN;
+      if (!isTaken || left === 1) throw error;
+    }
+  }
 }

@@ -11,6 +11,8 @@ export interface StateFacts {
   kernel?: string;
   kernelRelease: string;
   hasInitrd: boolean;
+  /** Whether it has an address on vsock; each machine that is started from it gets another one. */
+  vsock?: boolean;
   imageDigest: string;
   qemu: string;
   /** Milliseconds that its making took. */

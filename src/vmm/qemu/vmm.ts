@@ -3,6 +3,7 @@ import { cacheDir, type Run } from "../../host/mod.ts";
 import { emitEvent, timeScale, uncharged } from "../../scope/mod.ts";
 import { hostRun } from "../host_run.ts";
 import { drawSecret } from "../identity.ts";
+import { chooseTransport, type TransportDecision } from "../vsock.ts";
 import type { Accelerator, Machine, MachineSpec, SavedState, Vmm } from "../types.ts";
 import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts";
 import { HOTPLUG_PORTS } from "./argv.ts";
@@ -26,6 +27,8 @@ export interface QemuVmmOptions {
   qemu?: string;
   /** @default {"/dev/kvm"} */
   kvmDevice?: string;
+  /** @default {"/dev/vhost-vsock"} */
+  vsockDevice?: string;
   /** Folder in place of the cache, for verdicts and templates. */
   cache?: string;
   /** The run that machines belong to; that of this process by default. */
@@ -66,10 +69,14 @@ export class QemuVmm implements Vmm {
       throw new TypeError("Cannot restore this state: it was not saved by QEMU");
     }
     const entry = await state.entry();
+    const transport = await this.#transport(
+      spec,
+      entry.facts.vsock ? undefined : "its state was saved from a machine without an address",
+    );
     const snapshots = await this.#snapshots();
     const machine = await this.#withAccelerator((context, limitMs) => {
       const agentTimeoutMs = agentLimit(spec, limitMs);
-      return startClone(context, spec, { entry, agentTimeoutMs, snapshots });
+      return startClone(context, spec, { entry, agentTimeoutMs, snapshots, transport });
     }, false);
     machine.info.timings.totalMs = performance.now() - started;
     return machine;
@@ -139,6 +146,8 @@ export class QemuVmm implements Vmm {
     const auth = drawSecret();
     const agentTimeoutMs = agentLimit(spec, limitMs);
     const snapshots = await this.#snapshots();
+    const transport = await this.#transport(spec);
+    const vsock = transport.transport === "vsock";
     let initrd: string | undefined;
     await using failed = new AsyncDisposableStack();
     const machine = failed.use(
@@ -160,13 +169,15 @@ export class QemuVmm implements Vmm {
             ram: { kind: "private" },
             kernel: image.kernel,
             initrd: media.initrd,
-            cmdline: image.kernel === undefined ? undefined : cmdlineOf(spec),
+            cmdline: image.kernel === undefined ? undefined : cmdlineOf(spec, vsock),
             disks,
             nics: spec.nics ?? [],
             firmwareFiles: media.firmwareFiles,
             incoming: false,
           };
         },
+        hasVsock: vsock,
+        transport,
         how: "boot",
         howWhy: why,
         bootSecret: auth.secret,
@@ -178,9 +189,10 @@ export class QemuVmm implements Vmm {
             facts: {
               memoryBytes: spec.memoryBytes,
               cpus: spec.cpus,
-              cmdline: cmdlineOf(spec),
+              cmdline: cmdlineOf(spec, vsock),
               kernel: image.kernel,
               hasInitrd: initrd !== undefined,
+              vsock,
               imageDigest: image.digest,
               qemu: context.qemu.version,
             },
@@ -209,14 +221,16 @@ export class QemuVmm implements Vmm {
     const { signal } = spec;
     const agentTimeoutMs = agentLimit(spec, limitMs);
     const { qemu, accel } = context;
-    const key = await templateKey({ spec, qemu, accel: accel.accel, cpu: await hostCpu() });
+    const transport = await this.#transport(spec);
+    const vsock = transport.transport === "vsock";
+    const key = await templateKey({ spec, vsock, qemu, accel: accel.accel, cpu: await hostCpu() });
     const store = await this.#templates();
     const snapshots = await this.#snapshots();
     const obtain = async (): Promise<{ entry: StateEntry; templateMs?: number }> => {
       const began = performance.now();
       const { entry, built } = await uncharged(() =>
         store.get(key, async (dir) => {
-          const helloMs = await buildTemplate(context, spec, { dir, agentTimeoutMs });
+          const helloMs = await buildTemplate(context, spec, { dir, agentTimeoutMs, vsock });
           if (accel.accel === "tcg") await (await this.#accelerators()).calibrate(helloMs);
         }, signal)
       );
@@ -229,7 +243,7 @@ export class QemuVmm implements Vmm {
     const { entry, templateMs } = await obtain();
     let machine: QemuMachine;
     try {
-      machine = await startClone(context, spec, { entry, agentTimeoutMs, snapshots });
+      machine = await startClone(context, spec, { entry, agentTimeoutMs, snapshots, transport });
     } catch (error) {
       // A file that was damaged after it was verified, or removed in this moment: once more from the start.
       if (!(error instanceof BelljarError) || !isDamage(error)) throw error;
@@ -238,10 +252,21 @@ export class QemuVmm implements Vmm {
         entry: (await obtain()).entry,
         agentTimeoutMs,
         snapshots,
+        transport,
       });
     }
     machine.info.timings.templateMs = templateMs;
     return machine;
+  }
+
+  /** How a machine's agent is talked to. */
+  #transport(spec: MachineSpec, obstacle = vsockObstacle(spec)): Promise<TransportDecision> {
+    return chooseTransport({
+      machine: spec.name,
+      choice: spec.transport ?? "auto",
+      device: this.#options.vsockDevice ?? "/dev/vhost-vsock",
+      obstacle,
+    });
   }
 
   #accelerators(): Promise<AcceleratorChooser> {
@@ -284,8 +309,14 @@ export function cloneObstacle(spec: MachineSpec): string | undefined {
   return undefined;
 }
 
-function cmdlineOf({ image, cmdline, cmdlineAppend }: MachineSpec): string {
-  return kernelCmdline({ image: image.cmdline, instead: cmdline, append: cmdlineAppend });
+/** Why a machine cannot be reached over vsock, whatever the host can do; `undefined` if it can. */
+function vsockObstacle({ image }: MachineSpec): string | undefined {
+  if (image.kernel !== undefined) return undefined;
+  return `the image "${image.name}" boots by its own loader, so that its agent cannot be told to listen`;
+}
+
+function cmdlineOf({ image, cmdline, cmdlineAppend }: MachineSpec, vsock: boolean): string {
+  return kernelCmdline({ image: image.cmdline, instead: cmdline, append: cmdlineAppend, vsock });
 }
 
 function agentLimit({ agentTimeoutMs }: MachineSpec, limitMs = Infinity): number {
