@@ -195,7 +195,8 @@ export class TtyReporter implements Reporter {
 
   /** Back to where the live lines begin, and all below is gone. */
   #erase(): string {
-    const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A\x1b[J` : "";
+    // A terminal echoes what is typed meanwhile, such as ^C: the cursor may not be in the first column.
+    const up = this.#drawn > 0 ? `\r\x1b[${this.#drawn}A\x1b[J` : "";
     this.#drawn = 0;
     return up;
   }

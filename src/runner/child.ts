@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import {
   classify,
   type FileOutcome,
@@ -7,6 +8,7 @@ import {
   TestTimeoutError,
 } from "../dsl/mod.ts";
 import { errorInfo } from "../report/error_info.ts";
+import { setOutputRoot } from "../jobs/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
 import {
   runScope,
@@ -113,6 +115,8 @@ class Child {
     setDefaultScope(this.#scope);
     setEventSink(this.#observer.sink);
     setListing(this.#start.list);
+    const { artifacts } = this.#start;
+    if (artifacts !== undefined) setOutputRoot(join(artifacts, "jobs"));
     const config = () => loadConfig(Deno.cwd(), { stage: this.#start.stage });
     let loading: ReturnType<typeof config> | undefined;
     installMachineDefaults(
@@ -139,6 +143,10 @@ class Child {
       defined: this.#registry.tests.length,
       timeoutMs: run.limitMs,
     });
+    if (this.#registry.tests.some(({ only }) => only)) {
+      const message = `Only the tests that test.only() marks run in ${this.#start.file}`;
+      this.#emit("warning", { file: this.#start.file, message });
+    }
     await this.#channel.flush();
     const outcome = await run.run();
     if (this.#loadErrors.length > 0) {
