@@ -24,7 +24,9 @@ export const BOOT_MODULES: readonly string[] = [
 
 /** Modules that tests are likely to want; the kernel and `modprobe` find them when asked. */
 export const EXTRA_MODULES: readonly string[] = [
-  ..."vsock_loopback vsock_diag button evdev virtiofs virtio_mmio virtio_balloon".split(" "),
+  ..."vsock_loopback vhost_vsock vsock_diag button evdev virtiofs virtio_mmio virtio_balloon".split(
+    " ",
+  ),
   ..."loop dm_mod null_blk zram nbd binfmt_misc".split(" "),
   ..."overlay ext4 squashfs erofs vfat nls_ascii nls_cp437 isofs fuse".split(" "),
   ..."veth bridge tun dummy macvlan sch_netem unix_diag tcp_diag packet_diag".split(" "),
