@@ -80,7 +80,7 @@ export function checkImports(files: ReadonlyMap<string, string>): Offence[] {
   const offences: Offence[] = [];
   const edges = new Set(imports.map(({ file, target }) => `${roomOf(file)} ${roomOf(target)}`));
   for (const { file, line, target } of imports) {
-    if (isPrivate(target) && !isInside(file, target)) {
+    if (target.startsWith("src/") && isPrivate(target) && !isInside(file, target)) {
       const text = `"${target}" is private to "${folderOf(target)}": import its mod.ts instead`;
       offences.push({ file, line, text });
     }
