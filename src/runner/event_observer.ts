@@ -70,7 +70,6 @@ export class EventObserver implements FileObserver {
   };
 
   async testStarted(info: TestInfo): Promise<void> {
-    await this.#onBoundary(info.name);
     this.#emit("test_started", {
       file: this.#file,
       test: info.name,
@@ -79,6 +78,8 @@ export class EventObserver implements FileObserver {
       timeoutMs: info.timeoutMs,
       ...info.site && { place: placeOf(info.site) },
     });
+    // After the event: when this resolves both have left, even if the test blocks from its first line on.
+    await this.#onBoundary(info.name);
   }
 
   async testFinished(outcome: TestOutcome): Promise<void> {
