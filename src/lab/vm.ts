@@ -13,8 +13,9 @@ import {
 } from "../scope/mod.ts";
 import { bytes, type Duration, milliseconds, registerOptions } from "../values/mod.ts";
 import type { DiskSpec, Machine, MachineEnd, MachineInfo } from "../vmm/mod.ts";
-import type { AgentClient } from "../wire/mod.ts";
+import type { AgentClient, OpReply } from "../wire/mod.ts";
 import {
+  ask,
   linkOf,
   type OpenResources,
   type OperationOptions,
@@ -36,6 +37,9 @@ import type { WorkerOptions } from "./worker_options.ts";
 /** Where a machine stands. */
 export type VmState = "created" | "booting" | "booted" | "paused" | "shutdown" | "dead";
 
+/** What an agent counts of itself, by {@linkcode Vm.counters}. */
+export type AgentCounters = OpReply<"counters">;
+
 /** Options of {@linkcode Vm.shutdown}. */
 export interface ShutdownOptions extends OperationOptions {
   /** How long the guest may take before it is ended from outside. @default {10} */
@@ -46,6 +50,7 @@ const checkShutdown = registerOptions<ShutdownOptions>("vm.shutdown()", {
   timeout: "duration",
   signal: "abortSignal",
 });
+const checkCounters = registerOptions<OperationOptions>("vm.counters()", { signal: "abortSignal" });
 const checkReset = registerOptions<OperationOptions>("vm.reset()", { signal: "abortSignal" });
 
 /** How long the cause of a lost agent may take to show, in milliseconds. */
@@ -154,6 +159,15 @@ export class Vm extends GuestOperations implements AsyncDisposable {
   get info(): MachineInfo {
     if (this.#machine) return this.#machine.info;
     throw this.#stateError("info", "boot() it first");
+  }
+
+  /**
+   * What its agent counts of itself, for diagnosis: descriptors, memory, requests since it began, and how many of those
+   * came over the control port.
+   */
+  async counters(options: OperationOptions = {}): Promise<AgentCounters> {
+    checkCounters(options);
+    return await ask(this.#link, "counters", {}, { text: "counters()", ...options });
   }
 
   /**
@@ -341,6 +355,7 @@ export class Vm extends GuestOperations implements AsyncDisposable {
       howWhy: info.howWhy,
       transport: info.transport,
       transportWhy: info.transportWhy,
+      ...(info.cid === undefined ? {} : { cid: info.cid }),
       accel: info.accel,
       accelWhy: info.accelWhy,
       memory: this.needs.memoryBytes,

@@ -271,6 +271,8 @@ export interface VmStarted extends Base<"vm_started">, Somewhere {
   /** Bytes of memory. */
   memory?: number;
   pid?: number;
+  /** Address on vsock, if it has one. */
+  cid?: number;
   /** Release of the guest's kernel. */
   kernel?: string;
   timings?: Record<string, number>;
