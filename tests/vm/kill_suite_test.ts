@@ -89,7 +89,8 @@ function start(
     let count = 0;
     for await (const chunk of child.stdout.pipeThrough(new TextDecoderStream())) {
       text += chunk;
-      for (let lines = text.split("\n").length - 1; count < lines;) onEvent(++count);
+      const lines = text.split("\n").length - 1;
+      while (count < lines) onEvent(++count);
     }
     return text;
   };
@@ -167,7 +168,7 @@ Deno.test(`${KILLS} seeded kills leave no process, and no folder after the next 
     assertEquals(beside.code, 0, beside.text);
     const last = await start(project, "victim.test.ts", shared, () => {}).ended;
     assertEquals(last.code, 0, last.text);
-    const left = [...Deno.readDirSync(`${root}/belljar`)].map(({ name }) => name);
+    const left = await Array.fromAsync(Deno.readDir(`${root}/belljar`), ({ name }) => name);
     assertEquals(left, [], "folders are left after the next start");
     assert(early < KILLS, "no kill found its run alive");
     const longest = Math.round(Math.max(...waits));
