@@ -7,7 +7,7 @@ import { HostMembers, procInfo } from "./host_members.ts";
 import { ProcessJob, type ProcessJobOptions } from "./process_job.ts";
 import { registerJob } from "./register_job.ts";
 import type { Job, ProcInfo } from "./types.ts";
-import type { AdoptedProcess } from "./job_table.ts";
+import type { AdoptedProcess } from "./job_table_types.ts";
 
 /** Nobody tells when a process that is not our child ends: /proc has to be read again and again. */
 const LOOK_MS = 100;

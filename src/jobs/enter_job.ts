@@ -46,8 +46,13 @@ export async function enterJob(
   });
   processTable.enter(job);
   job.begin(spec);
-  if (registerIn) job.adopt(registerJob(job, options.kind, registerIn, job.closeLimitMs));
-  return job;
+  try {
+    if (registerIn) job.adopt(registerJob(job, options.kind, registerIn, job.closeLimitMs));
+    return job;
+  } catch (error) {
+    await job[Symbol.asyncDispose](); // The scope has ended: whoever hears of it finds nothing left.
+    throw error;
+  }
 }
 
 async function openLog(logFile: boolean | string | undefined): Promise<LogFile | undefined> {

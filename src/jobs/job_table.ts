@@ -1,117 +1,21 @@
 import { currentScope, type Scope } from "../scope/mod.ts";
 import { type Duration, milliseconds, registerOptions, seconds } from "../values/mod.ts";
 import type { BaseJob, JobKeeper } from "./base_job.ts";
-import { JobNotFoundError, JobStateError, JobUnkillableError } from "./errors.ts";
+import { JobStateError, JobUnkillableError } from "./errors.ts";
 import { type JobStore, type JobView, View } from "./job_view.ts";
 import { adoptProcess } from "./adopt_process.ts";
 import { OutputStore } from "./output_store.ts";
 import { registerJob } from "./register_job.ts";
 import { isTerminal } from "./result.ts";
 import { type JobIo, TaskJob, type TaskResult } from "./task_job.ts";
-import type { BufferSizes, Job, JobId, JobInfo, JobResult, JobState, ProcInfo } from "./types.ts";
-
-/** Options for jobs that a {@linkcode JobTable} is given. */
-export interface JobOptions {
-  /** Name for reports. */
-  name?: string;
-  /** Cancels it. */
-  signal?: AbortSignal;
-  /** Sizes of its buffers. */
-  buffer?: BufferSizes;
-  /** How listings call the scope that started it. @default {the name of the current scope} */
-  scope?: string;
-  /** Whether it outlives the current scope. @default {false} */
-  keep?: boolean;
-}
-
-/** Options for {@linkcode createJobTable}. */
-export interface JobTableOptions {
-  /** Whether outputs are written to files. @default {true} */
-  persistOutputFiles?: boolean;
-  /** Folder for those files. */
-  outputDir?: string;
-  /** Seconds between the first signal and SIGKILL. @default {2} */
-  killGrace?: Duration;
-  /** How many finished jobs are remembered. @default {1000} */
-  finishedRetention?: number;
-  /** Bytes that the buffers of all finished jobs may hold. @default {67_108_864} */
-  bufferBudget?: number;
-}
-
-/** A process that is taken over. */
-export interface AdoptedProcess {
-  pid: number;
-  pgid: number;
-  /** Whether it is stopped now. */
-  stopped?: boolean;
-  /** How it ends, if the caller is its parent; nobody else can know. */
-  exit?: Promise<{ code: number; signal?: Deno.Signal | null }>;
-}
-
-/** What happened when a table was shut down. */
-export interface ShutdownReport {
-  results: JobResult[];
-  /** What could not be ended. */
-  unkillable: { id: JobId; survivors: ProcInfo[] }[];
-  /** Seconds. */
-  elapsed: number;
-}
-
-/** Jobs under one sequence of numbers: processes of guests and host, and tasks in this process. */
-export interface JobTable extends JobView, AsyncDisposable {
-  /** Number of the table in this process. */
-  readonly sessionId: number;
-  /** Runs `fn` as a job; it ends with what `fn` returns, and `signal` aborts when it is cancelled. */
-  spawn(
-    command: string,
-    fn: (signal: AbortSignal, io: JobIo) => Promise<TaskResult>,
-    options?: JobOptions,
-  ): Job;
-  /** Makes a promise a job; if it rejects the job is lost. */
-  register(command: string, result: Promise<TaskResult>, options?: JobOptions): Job;
-  /** As {@linkcode JobTable.register}, with output. */
-  registerWithStreams(
-    command: string,
-    result: Promise<TaskResult>,
-    stdout: ReadableStream<Uint8Array>,
-    stderr: ReadableStream<Uint8Array>,
-    options?: JobOptions,
-  ): Job;
-  /** Takes over a process of this host that somebody else started. */
-  registerProcess(command: string, process: AdoptedProcess, options?: JobOptions): Job;
-  /** Notes that a job is stopped; false if it has ended or is unknown. */
-  stopJob(id: JobId, process?: { pid: number; pgid: number }): boolean;
-  /** Notes that a job goes on. */
-  resumeJob(id: JobId): boolean;
-  /** Sets what cancels a registered job. */
-  setCancel(id: JobId, controller: AbortController): boolean;
-  /** Begins to end a job; true only for the call that began it. */
-  cancel(id: JobId, reason?: unknown): boolean;
-  /** Begins to end all; returns how many. */
-  cancelAll(reason?: unknown): number;
-  /** Adds a process group to a job. */
-  addPgid(id: JobId, pgid: number): boolean;
-  /**
-   * Forgets a job.
-   *
-   * @throws {JobStateError} If it runs and `kill` is not set.
-   */
-  remove(id: JobId, options?: { kill?: boolean; keepFiles?: boolean }): Promise<boolean>;
-  /** Forgets all finished jobs, and returns them. */
-  cleanup(options?: { keepFiles?: boolean }): JobInfo[];
-  /** Whether the outputs of jobs that are added from now on are written to files. */
-  persistOutputFiles: boolean;
-  /** Seconds between the first signal and SIGKILL. */
-  killGrace: number;
-  /** How many finished jobs are remembered. */
-  finishedRetention: number;
-  /** Ends everything at once. */
-  shutdown(options?: { grace?: Duration }): Promise<ShutdownReport>;
-  /** The jobs that `scope`, or a scope inside it, started. */
-  viewOf(scope: Scope): JobView;
-  /** The jobs of one machine. */
-  viewOfMachine(vm: string): JobView;
-}
+import type {
+  AdoptedProcess,
+  JobOptions,
+  JobTable,
+  JobTableOptions,
+  ShutdownReport,
+} from "./job_table_types.ts";
+import type { Job, JobId, JobInfo, JobState } from "./types.ts";
 
 const DEFAULT_RETENTION = 1_000;
 const DEFAULT_BUDGET = 64 * 1024 * 1024;
@@ -154,6 +58,8 @@ export class Table extends View implements JobTable {
   #entries: Entries;
   #output: OutputStore;
   #persisted = new WeakSet<BaseJob>();
+  /** Finished jobs in the order of their ends, with the bytes that their buffers hold. */
+  #finished = new Map<BaseJob, number>();
 
   constructor(options: JobTableOptions = {}) {
     const entries = new Entries();
@@ -188,7 +94,7 @@ export class Table extends View implements JobTable {
         this.#persisted.has(ended) ? this.#output.write(result) : undefined,
       changed: (changed, previous) => {
         this.#entries.tell(changed, previous);
-        if (changed.isOver) this.#forgetOldest();
+        if (changed.isOver) this.#ended(changed);
       },
     };
     job.attach(id, keeper);
@@ -287,6 +193,7 @@ export class Table extends View implements JobTable {
       await job[Symbol.asyncDispose]();
     }
     const removed = this.#entries.jobs.delete(id);
+    this.#finished.delete(job);
     if (removed && !options.keepFiles) this.#output.remove(job.info().outputFile);
     return removed;
   }
@@ -296,6 +203,7 @@ export class Table extends View implements JobTable {
     const removed: JobInfo[] = [];
     for (const job of [...this.#entries.all()].filter(({ isOver }) => isOver)) {
       this.#entries.jobs.delete(job.id);
+      this.#finished.delete(job);
       const info = job.info();
       if (!options.keepFiles) this.#output.remove(info.outputFile);
       removed.push(info);
@@ -361,28 +269,35 @@ export class Table extends View implements JobTable {
       origin: { kind: "task" },
       grace: () => this.killGrace,
     });
+    // First of all: a scope that has ended refuses it before anything runs.
+    const limitMs = (this.killGrace + 4) * 1_000;
+    const registration = keep ? undefined : registerJob(job, "job", scope, limitMs);
     this.enter(job);
-    if (!keep) {
-      job.adopt(registerJob(job, "job", scope, (this.killGrace + 4) * 1_000));
-    }
+    if (registration) job.adopt(registration);
     return job;
   }
 
   /** Keeps the number of finished jobs, and the bytes of their buffers, within their limits. */
-  #forgetOldest(): void {
-    const finished = [...this.#entries.all()].filter(({ isOver }) => isOver)
-      .sort((a, b) => a.endMs - b.endMs || a.id - b.id);
-    for (const job of finished.splice(0, Math.max(0, finished.length - this.finishedRetention))) {
-      this.#entries.jobs.delete(job.id);
+  #ended(job: BaseJob): void {
+    const finished = this.#finished;
+    finished.set(job, retained(job));
+    for (const oldest of finished.keys()) {
+      if (finished.size <= this.finishedRetention) break;
+      finished.delete(oldest);
+      this.#entries.jobs.delete(oldest.id);
     }
-    let over = finished.reduce((sum, job) => sum + retained(job), 0) - this.#budget;
-    for (const job of finished) {
-      for (const buffer of [job.stdout, job.stderr]) {
-        if (over <= 0) return;
+    let over = -this.#budget;
+    for (const bytes of finished.values()) over += bytes;
+    if (over <= 0) return;
+    for (const oldest of finished.keys()) {
+      for (const buffer of [oldest.stdout, oldest.stderr]) {
         const { currentSize } = buffer.stats();
         buffer.trim(Math.max(0, currentSize - over));
         over -= currentSize;
+        if (over <= 0) break;
       }
+      finished.set(oldest, retained(oldest));
+      if (over <= 0) break;
     }
   }
 }
@@ -455,5 +370,3 @@ export function jobOf(view: JobView, job: Job | JobId): Job {
   if (typeof job === "object" && job !== null && typeof job.id === "number") return job;
   throw new TypeError(`Cannot find a job by ${job === null ? "null" : typeof job}`);
 }
-
-export { JobNotFoundError };

@@ -4,16 +4,14 @@ export * from "./errors.ts";
 export { commandArgv, commandText } from "./command.ts";
 export { type GuestJobSpec, startGuestJob } from "./guest_driver.ts";
 export { background, BACKGROUND_OPTIONS } from "./host_driver.ts";
-export {
-  type AdoptedProcess,
-  createJobTable,
-  jobOf,
-  type JobOptions,
-  jobs,
-  type JobTable,
-  type JobTableOptions,
-  type ShutdownReport,
-} from "./job_table.ts";
+export { createJobTable, jobOf, jobs } from "./job_table.ts";
+export type {
+  AdoptedProcess,
+  JobOptions,
+  JobTable,
+  JobTableOptions,
+  ShutdownReport,
+} from "./job_table_types.ts";
 export type {
   JobFilter,
   JobListener,

@@ -37,6 +37,7 @@ export class TaskJob extends BaseJob {
   #grace: () => number;
   #groups = new Set<number>();
   #cancelled = false;
+  #followed = false;
   #signal: AbortSignal | undefined;
   #registration: Registration | undefined;
   #disposing: Promise<void> | undefined;
@@ -73,6 +74,7 @@ export class TaskJob extends BaseJob {
 
   /** Follows the promise to its end; `drained` is the end of its output. Only after it was attached to a table. */
   follow(result: Promise<TaskResult>, drained: Promise<boolean> = Promise.resolve(true)): void {
+    this.#followed = true;
     if (this.#signal?.aborted) this.#onAbort();
     else this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
     result.then(async (value) => {
@@ -143,7 +145,7 @@ export class TaskJob extends BaseJob {
   }
 
   async #dispose(): Promise<void> {
-    if (this.isOver) return;
+    if (this.isOver || !this.#followed) return;
     await this.kill().catch((error) => {
       if (this.state !== "lost") throw error;
     });

@@ -17,6 +17,7 @@ import {
   JobStoppedError,
   waitUntil,
 } from "../../src/jobs/mod.ts";
+import { type Scope, ScopeError } from "../../src/scope/mod.ts";
 import { SignalError } from "../../src/values/mod.ts";
 
 /** Where the processes of a case run. */
@@ -27,8 +28,8 @@ export interface Place extends AsyncDisposable {
   /** A folder there that this case may use. */
   readonly tmp: string;
   exists(path: string): Promise<boolean>;
-  /** Ends the scope in which jobs are started, as the end of a test does. */
-  endScope(): Promise<void>;
+  /** The scope in which jobs are started. */
+  readonly scope: Scope;
 }
 
 /** Registers a test per case. Without `sanitize` the leak checks are off, for places that outlive a case. */
@@ -181,7 +182,7 @@ export function jobCases(place: string, open: () => Promise<Place>, sanitize = t
     assertEquals([result.status, result.survivors.length], ["done:0", 1]);
     const { pid } = result.survivors[0]!;
     assert(await place.alive(pid));
-    await place.endScope();
+    await place.scope.close();
     assert(!await place.alive(pid));
   });
 
@@ -247,14 +248,14 @@ export function jobCases(place: string, open: () => Promise<Place>, sanitize = t
     assertEquals([result.status, result.signal], ["failed:143", "SIGTERM"]);
   });
 
-  test("jobs #31 killAll() ends ten stubborn jobs at the same time", async ({ background }) => {
+  test("jobs #31 killAll() ends ten stubborn jobs at the same time", async ({ background, scope }) => {
     const stubborn = await Promise.all(Array.from({ length: 10 }, async () => {
       const job = await background("trap '' TERM; echo up; while :; do sleep 0.2; done");
       await job.stdout.waitFor("up", { timeout: 60 });
       return job;
     }));
     const started = performance.now();
-    await Promise.all(stubborn.map((job) => job.kill()));
+    assertEquals((await jobs.viewOf(scope).killAll()).length, 10);
     assert(performance.now() - started < 15_000, "one after the other they take over 20 s");
     assertEquals(new Set(stubborn.map(({ status }) => status)), new Set(["killed:137"]));
   });
@@ -384,13 +385,20 @@ export function jobCases(place: string, open: () => Promise<Place>, sanitize = t
   test("the end of a scope ends its jobs, and keeps what was kept", async (place) => {
     const job = await place.background("sleep 300");
     const kept = await place.background("sleep 300", { keep: true });
-    await place.endScope();
+    await place.scope.close();
     assertEquals(job.status, "killed:143");
     assertNotEquals(kept.status, "killed:143");
     await kept.kill();
   });
 
-  test("an unknown user of `wait` or `kill` is named", async ({ background }) => {
+  test("what starts when its scope has begun to close is ended at once", async (place) => {
+    const starting = assertRejects(() => place.background("sleep 300"), ScopeError, "has ended");
+    await place.scope.close();
+    await starting;
+    assertEquals(jobs.viewOf(place.scope).list({ state: "running" }), []);
+  });
+
+  test("unknown options of wait() and kill() are named", async ({ background }) => {
     const job = await background("sleep 300");
     await assertRejects(() => job.wait(1, { killl: true } as never), TypeError, '"kill"');
     await assertRejects(() => job.kill({ grace: 1, sig: 9 } as never), TypeError, '"signal"');

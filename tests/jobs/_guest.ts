@@ -46,7 +46,7 @@ export async function openAgent(): Promise<AgentPlace> {
       return stat !== undefined && isLive(stat);
     },
     exists: (path) => Deno.stat(path).then(() => true, () => false),
-    endScope: async () => void await scope.close(),
+    scope,
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]();
       client.close();

@@ -15,7 +15,7 @@ async function openHost(): Promise<Place> {
       return stat !== undefined && isLive(stat);
     },
     exists: (path) => Deno.stat(path).then(() => true, () => false),
-    endScope: async () => void await scope.close(),
+    scope,
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]();
       await closeCurrentRun();

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertRejects, assertThrows } from "@std/assert";
 import {
   createJobTable,
   JobLostError,
@@ -8,7 +8,7 @@ import {
   JobUnkillableError,
 } from "../../src/jobs/mod.ts";
 import { closeCurrentRun, procStat } from "../../src/host/mod.ts";
-import { Scope } from "../../src/scope/mod.ts";
+import { Scope, ScopeError } from "../../src/scope/mod.ts";
 import { SignalError } from "../../src/values/mod.ts";
 
 const encoder = new TextEncoder();
@@ -349,6 +349,17 @@ Deno.test("a scope cancels the tasks that it started", async () => {
   assertEquals(error, undefined);
   assertEquals(closed.map(({ kind, leaked }) => [kind, leaked]), [["job", true]]);
   assertEquals(job.status, "killed:130");
+});
+
+Deno.test("a scope that has ended takes no task, and none is started", async () => {
+  await using jobs = table();
+  const scope = new Scope("test");
+  await scope.close();
+  let ran = false;
+  const start = () =>
+    scope.run(() => jobs.spawn("late", () => Promise.resolve(ran = true).then(() => 0)));
+  assertThrows(start, ScopeError, "has ended");
+  assertEquals([ran, jobs.listIds()], [false, []]);
 });
 
 Deno.test("JobTable.shutdown() ends everything at once and names what it cannot end", async () => {

@@ -29,7 +29,7 @@ async function openMachine(): Promise<Place> {
     alive: async (pid) =>
       (await vm.processes()).some((one) => one.pid === pid && !["Z", "X"].includes(one.state)),
     exists: (path) => vm.stat(path).then(() => true, () => false),
-    endScope: async () => void await scope.close(),
+    scope,
     async [Symbol.asyncDispose]() {
       await scope[Symbol.asyncDispose]();
       await vm.remove(tmp, { recursive: true });
