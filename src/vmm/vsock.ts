@@ -191,5 +191,6 @@ export class HeldConn implements ByteConn {
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  // Deno adds the number of the error, and for files what was opened, which the caller has said.
+  return error instanceof Error ? error.message.replace(/ \(os error.*$/s, "") : String(error);
 }
