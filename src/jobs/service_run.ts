@@ -1,10 +1,10 @@
 import { BelljarError, StateError } from "../errors.ts";
 import { emitEvent, type Registration, type Scope } from "../scope/mod.ts";
 import { pause } from "../host/mod.ts";
-import { milliseconds, seconds, type SignalLike } from "../values/mod.ts";
-import { JobSpawnError, JobUnkillableError } from "./errors.ts";
+import { milliseconds, type SignalLike } from "../values/mod.ts";
+import { JobSpawnError } from "./errors.ts";
 import type { ProbeContext } from "./probe.ts";
-import { ProbeHopelessError, ProbeLog, tryProbe, untilProbe } from "./probe_run.ts";
+import { ProbeLog, tryProbe } from "./probe_run.ts";
 import type { ProcessJob } from "./process_job.ts";
 import { logTail, showLogs } from "./service_logs.ts";
 import { choosePorts, type ChosenPorts, findConflict } from "./service_ports.ts";
@@ -13,8 +13,11 @@ import {
   ServiceStartError,
   ServiceStopError,
   showOwners,
+  type StartErrorDetails,
   type StartFailure,
 } from "./service_errors.ts";
+import { untilReady } from "./service_ready.ts";
+import { DEFAULT_STOP_GRACE_S, endService, PORT_FREE_MS } from "./service_stop.ts";
 import { watchHealth } from "./service_health.ts";
 import type { ServicePlace } from "./service_place.ts";
 import { awaitsExit, checkStop, readinessOf } from "./service_spec.ts";
@@ -30,10 +33,8 @@ import type {
 import type { JobResult } from "./types.ts";
 
 const MAX_PORT_TRIES = 3;
-const DEFAULT_GRACE_S = 5;
 const KILL_MARGIN_MS = 3_000;
 const DEFAULT_RESTARTS = 3;
-const PORT_FREE_MS = 5_000;
 
 /** What a service needs besides its specification. */
 export interface ServiceParts {
@@ -68,6 +69,8 @@ export class ServiceRun implements Service {
   #watching = new AbortController();
   #restarts = 0;
   #reused = false;
+  /** Whether the last start failed because somebody else took a port. */
+  #conflict = false;
   #scope: Scope | undefined;
   #registration: Registration | undefined;
   #startWork: Promise<void> | undefined;
@@ -142,7 +145,7 @@ export class ServiceRun implements Service {
   registerIn(scope: Scope): void {
     this.#scope = scope;
     const { stop } = this.#spec;
-    const graceMs = milliseconds(stop?.grace ?? DEFAULT_GRACE_S, { infinite: true });
+    const graceMs = milliseconds(stop?.grace ?? DEFAULT_STOP_GRACE_S, { infinite: true });
     this.#registration = scope.register({
       kind: "service",
       name: this.name,
@@ -242,12 +245,9 @@ export class ServiceRun implements Service {
     }
   }
 
-  /** Whether the last start failed because somebody else took a port. */
-  #conflict = false;
-
   async #startOnce(signal: AbortSignal): Promise<void> {
     const { command, env = {}, cwd, stdin, logs } = this.#spec;
-    const context = { name: this.name, ports: this.#ports!.own, services: this.#services() };
+    const context = this.#templateContext();
     const made = typeof command === "function" ? command(context) : command;
     const fill = (text: string) => fillTemplate(text, context);
     const filled = typeof made === "string" ? fill(made) : made.map(fill);
@@ -297,48 +297,19 @@ export class ServiceRun implements Service {
     }
   }
 
-  /** Waits for the probes, against the end of the process, the limit and an abort. */
-  async #untilReady(
+  #untilReady(
     job: ProcessJob | undefined,
     env: Record<string, string>,
     signal: AbortSignal,
   ): Promise<void> {
-    const probes = readinessOf(this.#spec);
-    const limitS = seconds(this.#spec.startTimeout ?? 30, { infinite: true });
-    const race = new AbortController();
-    const fail = (what: string, reason: StartFailure, details: object = {}) =>
-      race.abort(this.#startError(what, reason, details));
-    const timer = limitS === Infinity
-      ? undefined
-      : setTimeout(() => fail(`it was not ready within ${limitS} s`, "timeout"), limitS * 1000);
-    const aborted = () => race.abort(signal.reason);
-    signal.addEventListener("abort", aborted, { once: true });
-    if (signal.aborted) aborted();
-    const watch = job && !awaitsExit(probes)
-      ? job.watch(() =>
-        job.isOver && fail("it ended before it was ready", "exited", { result: job.snapshot() })
-      )
-      : undefined;
-    if (job?.isOver && watch) {
-      fail("it ended before it was ready", "exited", { result: job.snapshot() });
-    }
-    const context = this.#context(job, env, race.signal);
-    try {
-      await Promise.all(probes.map((probe) => untilProbe(probe, context, this.#probes)));
-    } catch (error) {
-      const reason = race.signal.aborted ? race.signal.reason : error;
-      // The other probes stop, too.
-      race.abort(reason);
-      if (!(reason instanceof ProbeHopelessError)) throw reason;
-      const result = job?.result();
-      throw result
-        ? this.#startError("it ended before it was ready", "exited", { result })
-        : this.#startError(reason.message, "probeFailed", { cause: reason });
-    } finally {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", aborted);
-      watch?.();
-    }
+    return untilReady({
+      spec: this.#spec,
+      job,
+      context: (inner) => this.#context(job, env, inner),
+      log: this.#probes,
+      signal,
+      failure: (...args) => this.#startError(...args),
+    });
   }
 
   /** Whether all probes hold already, because somebody else started it. */
@@ -470,78 +441,20 @@ export class ServiceRun implements Service {
     return report;
   }
 
-  /** Ends a process: command, signal, grace, SIGKILL; then its ports must be free. */
-  async #end(job: ProcessJob, options: ServiceStopOptions): Promise<StopReport> {
-    const { signal, grace = DEFAULT_GRACE_S, target, command = [] } = options;
-    const startMs = performance.now();
-    const elapsed = () => Math.round(performance.now() - startMs) / 1000;
-    const report: StopReport = {
-      service: this.name,
-      how: "graceful",
-      result: job.snapshot(),
-      elapsed: 0,
-      survivors: [],
-    };
-    if (command.length > 0 && !job.isOver) await this.#runStopCommand(command, job, grace);
-    try {
-      report.result = await job.kill({ ...signal === undefined ? {} : { signal }, grace, target });
-    } catch (error) {
-      if (job.state === "lost") report.result = job.snapshot();
-      else if (!(error instanceof JobUnkillableError)) throw error;
-      else {
-        const { survivors } = error;
-        Object.assign(report, { how: "forced", survivors, elapsed: elapsed() });
-        throw new ServiceStopError(report, "at all: it survived SIGKILL", { cause: error });
-      }
-    }
-    if (job.forced && grace !== 0) report.how = "forced";
-    await this.#untilPortsFree(report, job);
-    report.elapsed = elapsed();
-    return report;
+  #end(job: ProcessJob, stop: ServiceStopOptions): Promise<StopReport> {
+    const context = this.#templateContext();
+    return endService({ job, place: this.#place, context, cwd: this.#spec.cwd, stop });
   }
 
-  async #runStopCommand(
-    command: string[],
-    job: ProcessJob,
-    grace: ServiceStopOptions["grace"],
-  ): Promise<void> {
-    const context = { name: this.name, ports: this.#ports!.own, services: this.#services() };
-    const timeoutMs = milliseconds(grace ?? DEFAULT_GRACE_S, { infinite: true });
-    const filled = command.map((word) => fillTemplate(word, context));
-    try {
-      await this.#place.run(filled, { cwd: this.#spec.cwd, timeoutMs });
-      await job.wait(timeoutMs / 1000);
-    } catch (error) {
-      if (!(error instanceof BelljarError)) throw error;
-      // A command that cannot be run leaves the signal, which follows anyway.
-      emitEvent("warning", { message: `Stop command of service "${this.name}": ${error.summary}` });
-    }
+  #templateContext(): ServiceContext {
+    return { name: this.name, ports: this.#ports?.own ?? {}, services: this.#services() };
   }
 
-  async #untilPortsFree(report: StopReport, job: ProcessJob): Promise<void> {
-    if (job.state === "lost") return;
-    const deadline = performance.now() + PORT_FREE_MS;
-    for (const port of Object.values(this.#ports?.own ?? {})) {
-      while (!await this.#place.isPortFree(port)) {
-        const owners = await this.#place.portOwners(port) ?? [];
-        // Somebody else's by now, and no concern of this service.
-        if (owners.length > 0 && !await this.#ownsOne(job, owners)) break;
-        if (performance.now() > deadline) {
-          throw new ServiceStopError(report, `completely: port ${port} is still taken`, {
-            actual: showOwners(owners),
-          });
-        }
-        await pause(20);
-      }
-    }
-  }
-
-  async #ownsOne(job: ProcessJob, owners: { pid: number }[]): Promise<boolean> {
-    const pids = new Set((await job.members()).map(({ pid }) => pid));
-    return owners.some(({ pid }) => pids.has(pid));
-  }
-
-  #startError(what: string, reason: StartFailure, details: object = {}): ServiceStartError {
+  #startError(
+    what: string,
+    reason: StartFailure,
+    details: Partial<StartErrorDetails> = {},
+  ): ServiceStartError {
     return new ServiceStartError(what, {
       service: this.name,
       reason,
