@@ -2,7 +2,7 @@ import { bootFilesCpio, type Image, joinInitrds, SECRET_PATH } from "../../image
 import type { MachineSpec } from "../types.ts";
 
 /** Name by which a guest that brings its own loader reads the secret from the firmware's configuration. */
-const SECRET_FIRMWARE_FILE = "opt/org.belljar/secret";
+export const SECRET_FIRMWARE_FILE = "opt/org.belljar/secret";
 
 /** What is put into a machine's folder before it boots. */
 export interface BootMedia {

@@ -1,9 +1,10 @@
 import { drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
 import type { TransportDecision } from "../vsock.ts";
-import { HOTPLUG_PORTS } from "./argv.ts";
-import { writeBootMedia } from "./boot_files.ts";
-import { prepareDisk } from "./disks.ts";
+import type { BootFile } from "../../image/mod.ts";
+import { type DiskPlan, HOTPLUG_PORTS } from "./argv.ts";
+import { SECRET_FIRMWARE_FILE, takesBootFiles, writeBootMedia } from "./boot_files.ts";
+import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
 import { loadState, saveState } from "./migrate.ts";
@@ -37,7 +38,11 @@ export async function buildTemplate(
   const auth = drawSecret();
   const ram = `${dir}/${ENTRY_FILES.ram}`;
   await makeRamFile(ram, memoryBytes);
-  const media = await writeBootMedia(dir, image, auth.secret, { signal });
+  const media = await writeBootMedia(dir, image, auth.secret, {
+    files: templateFiles(spec),
+    signal,
+  });
+  const disks = image.disk ? [rootDisk(await makeOverlay(dir, ROOT_DISK, image.disk))] : [];
   const cmdline = kernelCmdline({
     image: image.cmdline,
     instead: spec.cmdline,
@@ -55,7 +60,7 @@ export async function buildTemplate(
         kernel: image.kernel,
         initrd: media.initrd,
         cmdline,
-        disks: [],
+        disks,
         nics: [],
         firmwareFiles: media.firmwareFiles,
         incoming: false,
@@ -91,6 +96,8 @@ export async function buildTemplate(
     kernelRelease: client.agent.kernel,
     hasInitrd: media.initrd !== undefined,
     vsock,
+    diskSize: image.disk && (await Deno.stat(`${dir}/${ENTRY_FILES.disk}`)).size,
+    hasFirmwareSecret: media.firmwareFiles.length > 0,
     imageDigest: image.digest,
     qemu: context.qemu.version,
     buildMs: Math.round(performance.now() - began),
@@ -98,9 +105,22 @@ export async function buildTemplate(
   return helloMs;
 }
 
+/** Id of the disk that belongs to an image; also its serial number, by which the guest finds it. */
+export const ROOT_DISK = "root";
+
 /** Whether a machine has what a state of its memory does not hold. */
 export function hasDevices({ image, disks = [], nics = [] }: MachineSpec): boolean {
   return disks.length > 0 || nics.length > 0 || image.disk !== undefined;
+}
+
+/** Files that have to be there before the image's own init runs: they belong to the template. */
+export function templateFiles({ image, files = [] }: MachineSpec): BootFile[] {
+  return takesBootFiles(image) && !image.agentIsInit ? files : [];
+}
+
+/** The disk of an image among a machine's. */
+export function rootDisk(path: string): DiskPlan {
+  return { id: ROOT_DISK, path, format: "qcow2", readonly: false };
 }
 
 /** Options for {@linkcode startClone}. */
@@ -123,20 +143,29 @@ export async function startClone(
   await using failed = new AsyncDisposableStack();
   const machine = failed.use(
     await startMachine(context, spec, {
-      plan: () =>
-        Promise.resolve({
-          memoryBytes: facts.memoryBytes,
-          cpus: facts.cpus,
-          ram: { kind: "clone", path: `${dir}/${ENTRY_FILES.ram}` },
-          // Needed again by a reset; costs nothing until then.
-          kernel: facts.kernel,
-          initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
-          cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
-          disks: [],
-          nics: [],
-          firmwareFiles: [],
-          incoming: true,
-        }),
+      plan: async (own) => ({
+        memoryBytes: facts.memoryBytes,
+        cpus: facts.cpus,
+        ram: { kind: "clone", path: `${dir}/${ENTRY_FILES.ram}` },
+        // Needed again by a reset; costs nothing until then.
+        kernel: facts.kernel,
+        initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
+        cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
+        // What the template wrote is the base of what each clone writes.
+        disks: facts.diskSize === undefined ? [] : [
+          rootDisk(
+            await makeOverlay(own, ROOT_DISK, {
+              path: `${dir}/${ENTRY_FILES.disk}`,
+              format: "qcow2",
+            }),
+          ),
+        ],
+        nics: [],
+        firmwareFiles: facts.hasFirmwareSecret
+          ? [{ name: SECRET_FIRMWARE_FILE, path: `${dir}/${ENTRY_FILES.firmwareSecret}` }]
+          : [],
+        incoming: true,
+      }),
       hasVsock: facts.vsock,
       transport,
       how: "clone",
@@ -144,7 +173,7 @@ export async function startClone(
       consoleBefore: entry.console,
       bootSecret: entry.bootSecret,
       agentTimeoutMs,
-      files: spec.files,
+      files: templateFiles(spec).length > 0 ? [] : spec.files,
       save: hasDevices(spec) ? undefined : (self, options) =>
         saveMachine(context, self, {
           facts,

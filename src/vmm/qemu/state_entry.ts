@@ -13,6 +13,10 @@ export interface StateFacts {
   hasInitrd: boolean;
   /** Whether it has an address on vsock; each machine that is started from it gets another one. */
   vsock?: boolean;
+  /** Bytes of the overlay with what the saved machine wrote to its image's disk, if that has one. */
+  diskSize?: number;
+  /** Whether the secret comes by the firmware. */
+  hasFirmwareSecret?: boolean;
   imageDigest: string;
   qemu: string;
   /** Milliseconds that its making took. */
@@ -54,6 +58,7 @@ export const ENTRY_FILES = {
   ram: "ram",
   state: "state",
   initrd: "initrd",
+  disk: "root.qcow2",
   firmwareSecret: "secret",
   console: "console.log",
   manifest: "manifest.json",
@@ -109,6 +114,10 @@ export async function readEntry(
       return { damage: "the checksum of its state differs" };
     }
     const { size, sample } = await sampleDigest(`${dir}/${ENTRY_FILES.ram}`);
+    if (manifest.diskSize !== undefined) {
+      const { size } = await Deno.stat(`${dir}/${ENTRY_FILES.disk}`);
+      if (size !== manifest.diskSize) return { damage: `its disk has ${size} bytes` };
+    }
     if (size !== manifest.ramSize) return { damage: `its memory has ${size} bytes` };
     if (sample !== manifest.ramSample) return { damage: "the checksum of its memory differs" };
     return {

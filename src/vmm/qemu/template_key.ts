@@ -3,12 +3,13 @@ import { sha256Hex } from "../_hash.ts";
 import type { Accelerator, MachineSpec } from "../types.ts";
 import { LOOPBACK_CID } from "../vsock.ts";
 import { qemuArgs } from "./argv.ts";
+import { rootDisk, templateFiles } from "./clone.ts";
 import type { QemuBinary } from "./binary.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 
 /** Everything that a template depends on. */
 export interface TemplateInputs {
-  spec: Pick<MachineSpec, "image" | "memoryBytes" | "cpus" | "cmdline" | "cmdlineAppend">;
+  spec: MachineSpec;
   /** Whether it has an address on vsock. */
   vsock?: boolean;
   qemu: QemuBinary;
@@ -38,15 +39,16 @@ export async function templateKey(
     initrd: image.initrds.length === 0 ? undefined : "initrd",
     cmdline,
     sockets: { qmp: "q", control: "c", console: "t" },
-    disks: image.disk
-      ? [{ id: "root", path: "root", format: image.disk.format, readonly: false }]
-      : [],
+    disks: image.disk ? [rootDisk("root")] : [],
     nics: [],
     firmwareFiles: [],
     vsockCid: vsock ? LOOPBACK_CID : undefined,
     incoming: false,
   });
-  const parts = [VERSION, PROTOCOL_VERSION, qemu.version, args, image.digest, cpu];
+  const files = await Promise.all(
+    templateFiles(spec).map(async ({ content, ...rest }) => [rest, await sha256Hex(content)]),
+  );
+  const parts = [VERSION, PROTOCOL_VERSION, qemu.version, args, image.digest, cpu, files];
   return (await sha256Hex(JSON.stringify(parts))).slice(0, 32);
 }
 
