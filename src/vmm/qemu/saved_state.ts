@@ -1,5 +1,5 @@
 import { StateError } from "../../errors.ts";
-import { ensureOwnedDir, removeTree } from "../../host/mod.ts";
+import { createRunDir, ensureOwnedDir, removeTree, sweepRuns } from "../../host/mod.ts";
 import type { SavedState, SaveOptions } from "../types.ts";
 import type { QemuMachine } from "./machine.ts";
 import { finalizeSave, loadState, saveState } from "./migrate.ts";
@@ -26,6 +26,8 @@ export interface SaveSource {
 export class QemuSavedState implements SavedState {
   readonly timings = { saveMs: 0, settleMs: 0 };
   #path: string;
+  /** Held while it is this process' own: a free one is left over from a dead process. */
+  #lock: Disposable | undefined;
   #size = 0;
   #settling: Promise<StateEntry>;
   #stop: AbortController;
@@ -33,9 +35,11 @@ export class QemuSavedState implements SavedState {
 
   constructor(
     path: string,
+    lock: Disposable | undefined,
     settle: (state: QemuSavedState, signal: AbortSignal) => Promise<StateEntry>,
   ) {
     this.#path = path;
+    this.#lock = lock;
     this.#stop = new AbortController();
     this.#settling = settle(this, this.#stop.signal).then(async (entry) => {
       this.#size = await bytesOf(path);
@@ -74,6 +78,7 @@ export class QemuSavedState implements SavedState {
     this.#stop.abort(new DOMException("The snapshot was deleted", "AbortError"));
     await this.#settling.catch(() => {}); // whether it failed or was ended here: it is over
     await removeTree(this.#path);
+    this.#lock?.[Symbol.dispose]();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -83,6 +88,9 @@ export class QemuSavedState implements SavedState {
   async moveTo(path: string): Promise<void> {
     const entry = await this.entry();
     await Deno.rename(this.#path, path);
+    await removeTree(`${path}/lock`);
+    this.#lock?.[Symbol.dispose]();
+    this.#lock = undefined;
     this.#path = path;
     this.#settling = Promise.resolve({ ...entry, dir: path });
   }
@@ -98,9 +106,11 @@ export async function saveMachine(
   source: SaveSource,
   { root, signal }: SaveOptions & { root: string },
 ): Promise<QemuSavedState> {
-  const dir = `${root}/${crypto.randomUUID()}`;
-  await ensureOwnedDir(dir);
+  await ensureOwnedDir(root);
+  await sweepRuns({ root }); // what harnesses left that died together with their guard
+  const { path: dir, lock } = await createRunDir(root);
   await using failed = new AsyncDisposableStack();
+  failed.use(lock);
   failed.defer(() => removeTree(dir));
   await context.run.guardPath(dir);
   const began = performance.now();
@@ -123,7 +133,7 @@ export async function saveMachine(
   }
   const saveMs = performance.now() - began;
   const console = machine.console.bytes();
-  const state = new QemuSavedState(dir, async (self, stop) => {
+  const state = new QemuSavedState(dir, lock, async (self, stop) => {
     const settling = performance.now();
     self.timings.saveMs = saveMs;
     await settle(context, source, { dir, full, signal: stop });

@@ -9,7 +9,7 @@ import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
 import { takesBootFiles, writeBootMedia } from "./boot_files.ts";
-import { buildTemplate, hasDevices, startClone } from "./clone.ts";
+import { buildTemplate, hasDevices, ROOT_DISK, rootDisk, startClone } from "./clone.ts";
 import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
@@ -86,7 +86,7 @@ export class QemuVmm implements Vmm {
   async openState(path: string): Promise<SavedState> {
     const entry = await readEntry(path);
     if (entry && !("damage" in entry)) {
-      return new QemuSavedState(path, () => Promise.resolve(entry));
+      return new QemuSavedState(path, undefined, () => Promise.resolve(entry));
     }
     throw new HostError(`Cannot use the state at "${path}"`, {
       code: "STATE_DAMAGED",
@@ -158,10 +158,7 @@ export class QemuVmm implements Vmm {
             signal,
           });
           const disks = await Promise.all((spec.disks ?? []).map((disk) => prepareDisk(dir, disk)));
-          if (image.disk) {
-            const path = await makeOverlay(dir, "root", image.disk);
-            disks.unshift({ id: "root", path, format: "qcow2", readonly: false });
-          }
+          if (image.disk) disks.unshift(rootDisk(await makeOverlay(dir, ROOT_DISK, image.disk)));
           initrd = media.initrd;
           return {
             memoryBytes: spec.memoryBytes,
@@ -301,7 +298,6 @@ export class QemuVmm implements Vmm {
 export function cloneObstacle(spec: MachineSpec): string | undefined {
   if (spec.cold) return "asked for";
   if (spec.expect === "no-agent") return "a machine without agent cannot be saved at rest";
-  if (spec.image.disk) return `the image "${spec.image.name}" has a disk of its own`;
   const devices = (spec.disks ?? []).length + (spec.nics ?? []).length;
   if (devices > HOTPLUG_PORTS.length) {
     return `${devices} disks and network cards are more than the ${HOTPLUG_PORTS.length} that can be plugged in`;
