@@ -65,6 +65,23 @@ Deno.test({
       const after = await Deno.stat(image.disk!.path);
       assertEquals([after.mtime, after.size], [disk.mtime, disk.size]);
     });
+    await t.step("its clones are up when they begin, each with a disk of its own", async () => {
+      const files = [{ path: "/etc/belljar-test", content: utf8("of clones\n"), mode: 0o600 }];
+      const spec = (name: string) =>
+        host.spec({ name, image, memoryBytes: 512 * 1024 ** 2, files, agentTimeoutMs: LIMIT_MS });
+      const ids = new Set<string>();
+      for (const name of ["one", "two"]) {
+        await using clone = await host.vmm.launch(spec(name));
+        assertEquals([clone.info.how, clone.info.howWhy], ["clone", ""]);
+        const inClone = (command: string) => shell(clone.client!, `${command} 2>&1`);
+        assertEquals(await inClone("systemctl is-system-running"), "running\n");
+        assertEquals(await inClone("hostname; cat /etc/belljar-test"), `${name}\nof clones\n`);
+        await inClone(`echo ${name} >>/root/log && sync && echo 3 >/proc/sys/vm/drop_caches`);
+        assertEquals(await inClone("cat /root/log"), `${name}\n`);
+        ids.add(await inClone("cat /etc/machine-id"));
+      }
+      assertEquals(ids.size, 2);
+    });
     assertStringIncludes(machine.info.howWhy, "asked for");
     assert(machine.info.kernel?.startsWith(image.kernelRelease!.split("-")[0]!));
   },

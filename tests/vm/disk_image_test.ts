@@ -43,7 +43,7 @@ async function sh(script: string, cwd: string): Promise<void> {
   assertEquals(success, true, new TextDecoder().decode(stderr));
 }
 
-Deno.test("a disk image starts the agent itself and is never written to", async () => {
+Deno.test("a disk image starts the agent itself, is cloned, and never written to", async () => {
   await using dir = await tempDir();
   await using host = await openVmm();
   const [root, tree, disk] = [dir.path, `${dir.path}/initrd.d`, `${dir.path}/disk.d`];
@@ -62,10 +62,24 @@ Deno.test("a disk image starts the agent itself and is never written to", async 
   const image = await resolveImage(definition, { root });
   assertEquals([image.kind, image.agentIsInit, image.disk?.format], ["disk", false, "raw"]);
   const before = await Deno.readFile(image.disk!.path);
-  await using machine = await host.vmm.launch(host.spec({ name: "disk", image, cold: true }));
-  const client = machine.client!;
-  assertEquals(await shell(client, "busybox readlink /proc/1/exe"), "/bin/busybox\n");
-  await shell(client, "echo changed >/changed; busybox sync");
-  assertEquals(await shell(client, "busybox cat /changed"), "changed\n");
+  {
+    await using machine = await host.vmm.launch(host.spec({ name: "disk", image, cold: true }));
+    const client = machine.client!;
+    assertEquals(await shell(client, "busybox readlink /proc/1/exe"), "/bin/busybox\n");
+    await shell(client, "echo changed >/changed; busybox sync");
+    assertEquals(await shell(client, "busybox cat /changed"), "changed\n");
+  }
+  assertEquals(await Deno.readFile(image.disk!.path), before);
+
+  // Clones share what the template wrote, and keep what each of them writes.
+  await using first = await host.vmm.launch(host.spec({ name: "first", image }));
+  await using second = await host.vmm.launch(host.spec({ name: "second", image }));
+  assertEquals([first.info.how, second.info.how], ["clone", "clone"]);
+  for (const { client, name } of [first, second]) {
+    await shell(client!, `echo ${name} >>/mine; busybox sync; echo 3 >/proc/sys/vm/drop_caches`);
+    assertEquals(await shell(client!, "busybox cat /mine"), `${name}\n`);
+  }
+  await second.reset();
+  assertEquals(await shell(second.client!, "busybox cat /mine"), "second\n");
   assertEquals(await Deno.readFile(image.disk!.path), before);
 });
