@@ -47,6 +47,10 @@ export class Console {
   #changed = Promise.withResolvers<void>();
   #cursor: Stream | undefined;
   #final = false;
+  /** Counts the restarts; what reads an earlier console has come to its end. */
+  #epoch = 0;
+  /** Where the cursor begins: power-on, or the moment of the last restart. */
+  #start = 0;
 
   /** Made by the machine. */
   constructor(vm: string, alarm: () => AbortSignal) {
@@ -93,7 +97,7 @@ export class Console {
     timeout?: Duration,
     options: StreamWaitOptions = {},
   ): Promise<ExpectMatch> {
-    this.#cursor ??= new Stream(this.#name(), this.#source(0));
+    this.#cursor ??= new Stream(this.#name(), this.#source(this.#start));
     return await this.#cursor.expect(pattern, timeout, options);
   }
 
@@ -130,10 +134,22 @@ export class Console {
   /** Goes on with the console of a machine that was started. */
   attach(log: ConsoleLog): void {
     if (this.#logs.includes(log)) return;
+    if (this.#logs.length === 0 && this.#epoch > 0) this.#start = log.length;
     this.#logs.push(log);
     this.#final = false;
     log.onData(() => this.#wake());
     log.ended.then(() => this.#wake());
+    this.#wake();
+  }
+
+  /**
+   * Says that the machine goes on in another state, with a console of its own: streams of the one before end, and the
+   * cursor moves to the moment of the change.
+   */
+  restart(): void {
+    this.#logs = [];
+    this.#cursor = undefined;
+    this.#epoch++;
     this.#wake();
   }
 
@@ -155,11 +171,12 @@ export class Console {
   #source(from: number): ByteSource {
     let offset = from;
     let closed = false;
+    const epoch = this.#epoch;
     const closing = Promise.withResolvers<void>();
     return {
       alarm: this.#alarm,
       read: async () => {
-        while (!closed) {
+        while (!closed && epoch === this.#epoch) {
           const { promise } = this.#changed;
           if (offset < this.#length()) {
             const data = await this.#from(offset);

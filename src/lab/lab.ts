@@ -6,6 +6,7 @@ import { Barriers } from "./barrier.ts";
 import { type BootOptions, checkBoot, checkVm, hintFor, type VmOptions } from "./boot_options.ts";
 import { Claim, type ClaimOptions, reserveFor } from "./claim.ts";
 import { LabError } from "./errors.ts";
+import { LabSnapshot, type Snapshot } from "./snapshot.ts";
 import { type ShutdownOptions, Vm } from "./vm.ts";
 
 const checkBarrier = registerOptions<OperationOptions>("lab.barrier()", { signal: "abortSignal" });
@@ -47,9 +48,15 @@ export class Lab {
           `use lab.vm("${name}") to get it, or another name`,
       );
     }
-    const vm = Vm.create(name, image, options, () => {
-      this.#registry.machines.delete(vm);
-      this.#members.delete(vm);
+    const vm = new Vm({
+      name,
+      image,
+      options,
+      sibling: (other) => this.vm(other, image, options),
+      onGone: () => {
+        this.#registry.machines.delete(vm);
+        this.#members.delete(vm);
+      },
     });
     this.#registry.machines.add(vm);
     this.#members.add(vm);
@@ -159,6 +166,42 @@ export class Lab {
     const resumed = targets.filter(({ state }) => state === "booted");
     await Promise.allSettled(resumed.map((vm) => vm.pause()));
     throw this.#failed("resume", failures, targets.length);
+  }
+
+  /**
+   * Saves the state of all members at the same time; if one fails, what was saved of the others is deleted.
+   *
+   * @throws {LabError} If a member cannot be saved; `failures` has the errors by name.
+   */
+  async snapshot(options: OperationOptions = {}): Promise<LabSnapshot> {
+    const targets = this.members();
+    const saved = new Map<string, Snapshot>();
+    const failures = await this.#all(targets, async (vm) => {
+      saved.set(vm.name, await vm.snapshot(options));
+    });
+    const snapshot = new LabSnapshot(saved);
+    if (failures.size === 0) return snapshot;
+    await snapshot.delete();
+    throw this.#failed("snapshot", failures, targets.length);
+  }
+
+  /**
+   * Puts all machines of a snapshot into the state that was saved, at the same time; if one fails, all of them are ended.
+   *
+   * @throws {LabError} If a machine cannot be restored; `failures` has the errors by name.
+   */
+  async restore(snapshot: LabSnapshot, options: OperationOptions = {}): Promise<void> {
+    if (!(snapshot instanceof LabSnapshot)) {
+      throw new TypeError(`lab.restore() takes a LabSnapshot, got ${describe(snapshot)}`);
+    }
+    const targets = [...snapshot.machines.keys()].map((name) => this.#find(name));
+    const failures = await this.#all(
+      targets,
+      (vm) => vm.restore(snapshot.machines.get(vm.name)!, options),
+    );
+    if (failures.size === 0) return;
+    await Promise.allSettled(targets.map((vm) => vm.kill()));
+    throw this.#failed("restore", failures, targets.length);
   }
 
   /**

@@ -43,7 +43,9 @@ export { type Arch, type IoctlName, type IoctlParts, sys, type SyscallName } fro
 export type { NestedPointer, SyscallArg, SyscallTable } from "./syscall_form.ts";
 export type { SyscallResult } from "./syscall_result.ts";
 export type { TailOptions } from "./tail.ts";
-export { type AgentCounters, type ShutdownOptions, Vm, type VmState } from "./vm.ts";
+export type { VmState } from "./_machine_life.ts";
+export { LabSnapshot, Snapshot, type SnapshotParts, type SnapshotSpec } from "./snapshot.ts";
+export { type AgentCounters, type ShutdownOptions, Vm } from "./vm.ts";
 export { Watch, type WatchEvent, type WatchKind, type WatchOptions } from "./watch.ts";
 export { type JoinResult, Worker, type WorkerExit } from "./worker.ts";
 export type { CapName, NamespaceName, WorkerOptions } from "./worker_options.ts";

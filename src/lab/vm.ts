@@ -1,41 +1,48 @@
-import { AgentLostError, BelljarError, ListingError, StateError } from "../errors.ts";
-import { jobs, type JobView } from "../jobs/mod.ts";
+import { ListingError, StateError } from "../errors.ts";
+import {
+  type GroupOptions,
+  guestPlace,
+  jobs,
+  type JobView,
+  type Service,
+  type ServiceGroup,
+  type ServicePlace,
+  type ServiceSpec,
+  startService,
+  startServices,
+} from "../jobs/mod.ts";
 import {
   currentScope,
   currentSignal,
-  emitEvent,
   isListing,
   type Registration,
-  runScope,
   type Scope,
   trackOperation,
   uncharged,
 } from "../scope/mod.ts";
 import { bytes, type Duration, milliseconds, registerOptions } from "../values/mod.ts";
-import type { DiskSpec, Machine, MachineEnd, MachineInfo } from "../vmm/mod.ts";
-import type { AgentClient, OpReply } from "../wire/mod.ts";
+import type { DiskSpec, MachineInfo } from "../vmm/mod.ts";
+import type { OpReply } from "../wire/mod.ts";
 import {
   ask,
+  type GuestLink,
   linkOf,
   type OpenResources,
   type OperationOptions,
   setLink,
   withSignals,
 } from "./_link.ts";
+import { MachineLife, type VmState } from "./_machine_life.ts";
 import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot_options.ts";
 import { reserveFor } from "./claim.ts";
 import { Clock } from "./clock.ts";
 import { Console } from "./console.ts";
-import { ConsoleScanner } from "./console_rules.ts";
-import type { ConsoleRuleError } from "./errors.ts";
 import { GuestOperations } from "./operations.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
+import { Snapshot, type SnapshotSpec } from "./snapshot.ts";
 import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
 import { Worker } from "./worker.ts";
 import type { WorkerOptions } from "./worker_options.ts";
-
-/** Where a machine stands. */
-export type VmState = "created" | "booting" | "booted" | "paused" | "shutdown" | "dead";
 
 /** What an agent counts of itself, by {@linkcode Vm.counters}. */
 export type AgentCounters = OpReply<"counters">;
@@ -46,16 +53,29 @@ export interface ShutdownOptions extends OperationOptions {
   timeout?: Duration;
 }
 
+/** What a {@linkcode Vm} is made of. */
+export interface VmParts {
+  name: string;
+  image: string;
+  options: VmOptions;
+  /** Makes another machine with the same options, for the scope of the caller. */
+  sibling: (name: string) => Vm;
+  /** Called when it is closed. */
+  onGone: () => void;
+}
+
 const checkShutdown = registerOptions<ShutdownOptions>("vm.shutdown()", {
   timeout: "duration",
   signal: "abortSignal",
 });
-const checkCounters = registerOptions<OperationOptions>("vm.counters()", { signal: "abortSignal" });
-const checkReset = registerOptions<OperationOptions>("vm.reset()", { signal: "abortSignal" });
+const signalOnly = (call: string) =>
+  registerOptions<OperationOptions>(call, { signal: "abortSignal" });
+const checkCounters = signalOnly("vm.counters()");
+const checkReset = signalOnly("vm.reset()");
+const checkSnapshot = signalOnly("vm.snapshot()");
+const checkRestore = signalOnly("vm.restore()");
 
-/** How long the cause of a lost agent may take to show, in milliseconds. */
-const CAUSE_MS = 1_500;
-const token = Symbol("Vm");
+const MAX_WORKERS = 65535;
 
 /** A virtual machine. It belongs to the scope that called `lab.vm()`, which ends it. */
 export class Vm extends GuestOperations implements AsyncDisposable {
@@ -68,48 +88,37 @@ export class Vm extends GuestOperations implements AsyncDisposable {
   readonly clock: Clock;
   /** Its jobs in the job table. */
   readonly jobs: JobView;
-  readonly #defaults: VmOptions;
+  readonly #parts: VmParts;
   readonly #registration: Registration;
-  readonly #onGone: () => void;
   readonly #open: OpenResources = new Set();
-  readonly #scanner: ConsoleScanner;
-  #state: VmState = "created";
-  #machine: Machine | undefined;
-  #client: AgentClient | undefined;
-  #grant: ResourceGrant | undefined;
-  #alarm = new AbortController();
-  #finding: ConsoleRuleError | undefined;
-  #end: MachineEnd | undefined;
-  #endReason: string | undefined;
+  readonly #life: MachineLife;
+  readonly #place: ServicePlace;
+  #spec: SnapshotSpec | undefined;
   #workers = 0;
-  #startedMs = 0;
-  #disks: readonly DiskSpec[] = [];
+  #forks = 0;
   #stopBoot = new AbortController();
   #booting: Promise<unknown> | undefined;
   #closing: Promise<void> | undefined;
 
   /** Made by `lab.vm()` only. */
-  constructor(
-    key: symbol,
-    made: { name: string; image: string; options: VmOptions; onGone: () => void },
-  ) {
-    if (key !== token) throw new TypeError("Cannot construct a Vm: use lab.vm()");
+  constructor(parts: VmParts) {
     super();
-    this.name = made.name;
-    this.image = made.image;
-    this.#defaults = made.options;
-    this.#onGone = made.onGone;
-    this.console = new Console(this.name, () => this.#alarm.signal);
+    this.#parts = parts;
+    this.name = parts.name;
+    this.image = parts.image;
+    this.console = new Console(this.name, () => this.#life.alarm);
+    const { memoryBytes } = this.needs;
+    this.#life = new MachineLife(this.name, this.console, { image: this.image, memoryBytes });
     this.clock = new Clock(this);
     this.jobs = jobs.viewOfMachine(this.name);
-    this.#scanner = new ConsoleScanner(this.name, (error) => this.#onFinding(error));
+    this.#place = guestPlace({ client: () => this.#life.client("service"), vm: this });
     setLink(this, {
       vm: this.name,
       principal: 0,
       label: `machine "${this.name}"`,
-      client: (op) => this.#usable(op),
-      alarm: () => this.#alarm.signal,
-      explain: (error) => this.#explain(error),
+      client: (op) => this.#life.client(op),
+      alarm: () => this.#life.alarm,
+      explain: (error) => this.#life.explain(error),
       open: this.#open,
     });
     this.#registration = currentScope().register({
@@ -120,19 +129,9 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     });
   }
 
-  /** Makes a machine; it belongs to the scope of the caller. */
-  static create(
-    name: string,
-    image: string,
-    options: VmOptions,
-    onGone: () => void,
-  ): Vm {
-    return new Vm(token, { name, image, options, onGone });
-  }
-
   /** Where it stands. */
   get state(): VmState {
-    return this.#state;
+    return this.#life.state;
   }
 
   /** The scope that ends it. */
@@ -140,14 +139,14 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     return this.#registration.scope;
   }
 
-  /** Whether nothing can be done with it any more but reading its console. */
+  /** Whether its scope has ended it. */
   get closed(): boolean {
     return this.#closing !== undefined;
   }
 
   /** Memory and processors that it takes when it is booted. */
   get needs(): { memoryBytes: number; cpus: number } {
-    const { memory = "256M", cpus = 1 } = this.#defaults;
+    const { memory = "256M", cpus = 1 } = this.#parts.options;
     return { memoryBytes: bytes(memory, "memory"), cpus };
   }
 
@@ -157,8 +156,8 @@ export class Vm extends GuestOperations implements AsyncDisposable {
    * @throws {StateError} If it was not started yet.
    */
   get info(): MachineInfo {
-    if (this.#machine) return this.#machine.info;
-    throw this.#stateError("info", "boot() it first");
+    if (this.#life.machine) return this.#life.machine.info;
+    throw this.#life.stateError("info", "boot() it first");
   }
 
   /**
@@ -183,26 +182,28 @@ export class Vm extends GuestOperations implements AsyncDisposable {
 
   /** As {@linkcode Vm.boot}, with resources that were reserved already. */
   async bootWith(options: BootOptions, grant: ResourceGrant | undefined): Promise<this> {
-    if (isListing()) {
-      throw new ListingError(`Cannot boot machine "${this.name}": tests are only being listed`, {
-        next: "boot machines in a test or a hook if the file shall be listed without a note",
-      });
+    try {
+      this.#assertStartable("boot");
+      if (this.state !== "created") {
+        const isOn = ["booting", "booted", "paused"].includes(this.state);
+        const next = isOn ? "boot it once, and share the machine" : OTHER_MACHINE;
+        throw this.#life.stateError("boot", next);
+      }
+    } catch (error) {
+      grant?.release();
+      throw error;
     }
-    if (this.#state !== "created") {
-      const next = this.#state === "booting" || this.#state === "booted" || this.#state === "paused"
-        ? "boot it once, and share the machine"
-        : "create another machine by lab.vm()";
-      throw this.#stateError("boot", next);
-    }
-    if (this.#closing) throw this.#stateError("boot", "create another machine by lab.vm()");
-    this.#state = "booting";
-    const booting = trackOperation({ op: `boot(${this.image})`, vm: this.name }, () =>
-      withSignals(
-        [options.signal, currentSignal(), this.#stopBoot.signal],
-        (signal) => this.#boot(options, signal, grant),
-      ));
-    this.#booting = booting.catch(() => {}); // Whoever called boot() gets the error.
-    await booting;
+    const { signal, ...given } = options;
+    const chosen = { ...processDefaults(), ...this.#parts.options, ...definedOnly(given) };
+    await this.#start(`boot(${this.image})`, signal, async (any) => {
+      const spec = await machineSpec(chosen);
+      const image = await uncharged(() => labProviders().image(this.image, any));
+      this.#spec = spec;
+      return async () => {
+        const vmm = await labProviders().vmm();
+        return await vmm.launch({ ...spec, name: this.name, image, signal: any });
+      };
+    }, grant);
     return this;
   }
 
@@ -211,69 +212,125 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     checkShutdown(options);
     const { timeout = 10, signal } = options;
     signal?.throwIfAborted();
-    if (this.#state === "created") this.#state = "shutdown";
-    const machine = this.#machine;
-    if (!machine || this.#end) return;
-    await trackOperation({ op: "shutdown()", vm: this.name }, async () => {
-      const deadline = deadlineIn(milliseconds(timeout));
-      this.#endReason = "shutdown";
-      if (this.#state === "paused") await machine.resume();
-      const client = machine.client;
-      // A guest that cannot be asked, or does not answer, is ended below.
-      client?.request("shutdown", { how: "poweroff" }, { timeoutMs: deadline.remaining() || 1 })
-        .catch(() => {});
-      const end = client ? await race(machine.ended, deadline, signal, currentSignal()) : TIMED_OUT;
-      if (end === TIMED_OUT) await machine.quit();
-      await race(machine.ended, deadlineIn(5_000));
-      if (!this.#end) await machine.kill();
-      this.#onEnd(await machine.ended);
-    });
+    this.#life.abandon("shutdown");
+    await trackOperation(
+      { op: "shutdown()", vm: this.name },
+      () =>
+        this.#life.stop("shutdown", async (machine) => {
+          const deadline = deadlineIn(milliseconds(timeout));
+          if (this.state === "paused") await machine.resume();
+          const { client } = machine;
+          // A guest that cannot be asked, or does not answer, is ended below.
+          client?.request("shutdown", { how: "poweroff" }, { timeoutMs: deadline.remaining() || 1 })
+            .catch(() => {});
+          const end = client
+            ? await race(machine.ended, deadline, signal, currentSignal())
+            : TIMED_OUT;
+          if (end === TIMED_OUT) await machine.quit();
+        }),
+    );
   }
 
   /** Ends it at once, as by pulling the plug; harmless when called again. */
   async kill(): Promise<void> {
-    const machine = this.#machine;
-    if (this.#state === "created") this.#state = "dead";
-    if (!machine || this.#end) return;
-    this.#endReason = "kill";
-    await machine.kill();
-    this.#onEnd(await machine.ended);
+    this.#life.abandon("dead");
+    await this.#life.stop("kill", (machine) => machine.kill());
   }
 
   /** Restarts it as by its reset button; resolves when the agent serves again. Processes and open files are gone. */
   async reset(options: OperationOptions = {}): Promise<void> {
     checkReset(options);
-    const machine = this.#running("reset");
-    this.#scanner.restart();
+    const machine = this.#life.running("reset");
+    this.#life.restarted();
     await trackOperation(
       { op: "reset()", vm: this.name },
-      () =>
-        withSignals([options.signal, currentSignal()], async (signal) => {
-          this.#client = await machine.reset({ signal });
-          this.#state = "booted";
-        }),
+      () => withSignals([options.signal, currentSignal()], (signal) => machine.reset({ signal })),
     );
   }
 
   /** Presses its power button; what happens then is up to the guest. */
   async powerButton(): Promise<void> {
-    await this.#running("powerButton").powerButton();
+    await this.#life.running("powerButton").powerButton();
   }
 
   /** Stops its processors; its monotonic clock stands still until it is resumed. */
   async pause(): Promise<void> {
-    if (this.#state === "paused") return;
-    const machine = this.#running("pause");
-    await machine.pause();
-    if (this.#state === "booted") this.#state = "paused";
+    if (this.state === "paused") return;
+    await this.#life.running("pause").pause();
+    this.#life.markPaused(true);
   }
 
   /** Lets it go on after a pause. */
   async resume(): Promise<void> {
-    if (this.#state === "booted") return;
-    if (this.#state !== "paused") throw this.#stateError("resume", this.#nextStep());
-    await this.#machine!.resume();
-    if (this.#state === "paused") this.#state = "booted";
+    if (this.state === "booted") return;
+    await this.#life.running("resume").resume();
+    this.#life.markPaused(false);
+  }
+
+  /**
+   * Saves its state; it goes on running. Files, streams, workers and jobs of this machine must be closed: they would not
+   * be the same in a machine that is started from it.
+   *
+   * @throws {StateError} If some are open; it names each with the place where it was created.
+   */
+  async snapshot(options: OperationOptions = {}): Promise<Snapshot> {
+    checkSnapshot(options);
+    this.#life.client("snapshot");
+    this.#assertQuiet("snapshot");
+    const machine = this.#life.running("snapshot");
+    const state = await trackOperation(
+      { op: "snapshot()", vm: this.name },
+      () => withSignals([options.signal, currentSignal()], (signal) => machine.save({ signal })),
+    );
+    // What was put there at its boot is in its memory now.
+    const spec = { ...this.#spec!, files: [] };
+    return new Snapshot({ vm: this.name, image: this.image, spec, state });
+  }
+
+  /**
+   * Puts it into a state that was saved, whatever state it is in: also a machine that has ended lives again. What its
+   * tests have open in it is lost.
+   */
+  async restore(snapshot: Snapshot, options: OperationOptions = {}): Promise<this> {
+    checkRestore(options);
+    if (!(snapshot instanceof Snapshot)) {
+      throw new TypeError(`vm.restore() takes a Snapshot, got ${typeof snapshot}`);
+    }
+    this.#assertStartable("restore");
+    if (this.state === "booting") throw this.#life.stateError("restore", "await boot() first");
+    const { spec, state } = snapshot.open();
+    await this.#life.stop("restore", (machine) => machine[Symbol.asyncDispose]());
+    this.console.restart();
+    await this.#start("restore()", options.signal, async (any) => {
+      const image = await uncharged(() => labProviders().image(snapshot.image, any));
+      this.#spec = spec;
+      return async () => {
+        const vmm = await labProviders().vmm();
+        return await vmm.restore(state, { ...spec, name: this.name, image, signal: any });
+      };
+    }, undefined);
+    return this;
+  }
+
+  /**
+   * Starts machines that continue from the state in which this one is now; they belong to the scope of the caller.
+   *
+   * @param count How many.
+   */
+  async fork(count = 1, options: OperationOptions = {}): Promise<Vm[]> {
+    if (!Number.isInteger(count) || count < 1) {
+      throw new RangeError(`vm.fork() takes a whole number from 1, got ${String(count)}`);
+    }
+    await using snapshot = await this.snapshot(options);
+    const forks = Array.from(
+      { length: count },
+      () => this.#parts.sibling(`${this.name}-fork${++this.#forks}`),
+    );
+    const outcomes = await Promise.allSettled(forks.map((vm) => vm.restore(snapshot, options)));
+    const failed = outcomes.find((outcome) => outcome.status === "rejected");
+    if (!failed) return forks;
+    await Promise.all(forks.map((vm) => vm[Symbol.asyncDispose]()));
+    throw failed.reason;
   }
 
   /**
@@ -281,7 +338,6 @@ export class Vm extends GuestOperations implements AsyncDisposable {
    * if wanted. It is ended with the scope of the caller.
    */
   async spawnWorker(options: WorkerOptions = {}): Promise<Worker> {
-    const MAX_WORKERS = 65535;
     if (this.#workers >= MAX_WORKERS) {
       throw new StateError(
         `Cannot spawn a worker on machine "${this.name}": all numbers are used`,
@@ -293,168 +349,121 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     return await Worker.spawn(this.#link, ++this.#workers, options);
   }
 
+  /**
+   * Starts a service in the guest; resolves when it is ready. It ends with the scope of the caller.
+   *
+   * @throws {ServiceStartError} If it does not become ready; nothing of it is left then.
+   */
+  async service(spec: ServiceSpec): Promise<Service> {
+    this.#life.client("service");
+    return await startService(spec, this.#place);
+  }
+
+  /**
+   * Starts services in the guest, each as soon as what it depends on allows it; resolves when all are ready.
+   *
+   * @throws {ServiceConfigError} If they cannot be put into an order; nothing was started then.
+   * @throws {ServiceStartError} If one does not become ready; nothing of them is left then.
+   */
+  async services(
+    specs: readonly ServiceSpec[],
+    options: GroupOptions = {},
+  ): Promise<ServiceGroup> {
+    this.#life.client("services");
+    return await startServices(specs, this.#place, options);
+  }
+
   /** Kills it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close();
   }
 
-  get #link() {
+  get #link(): GuestLink {
     return linkOf(this);
   }
 
-  async #boot(
-    options: BootOptions,
-    signal: AbortSignal,
+  #assertStartable(verb: string): void {
+    if (isListing()) {
+      throw new ListingError(`Cannot ${verb} machine "${this.name}": tests are only being listed`, {
+        next: "boot machines in a test or a hook if the file shall be listed without a note",
+      });
+    }
+    if (this.#closing) throw this.#life.stateError(verb, OTHER_MACHINE);
+  }
+
+  #assertQuiet(verb: string): void {
+    const running = [...this.jobs.list({ state: ["running", "stopped"] })];
+    const open = [
+      ...[...this.#open].map(({ kind, name, site }) => `${kind} ${name}, created at ${site}`),
+      ...running.map(({ id, command }) => `job ${id} ${JSON.stringify(command)}`),
+    ];
+    if (open.length === 0) return;
+    throw new StateError(`Cannot ${verb} machine "${this.name}": it has something open`, {
+      expected: "no open file, stream, watch, worker or job of this machine",
+      actual: open.join("\n"),
+      next: "close them before; what shall live on is started by run() with keep: true",
+    });
+  }
+
+  /** Starts it, unless its scope ends meanwhile. */
+  async #start(
+    op: string,
+    signal: AbortSignal | undefined,
+    prepare: (signal: AbortSignal) => Promise<Parameters<MachineLife["start"]>[0]>,
     grant: ResourceGrant | undefined,
   ): Promise<void> {
-    const providers = labProviders();
-    const { signal: _, ...given } = options;
-    const chosen = Object.fromEntries(
-      Object.entries({ ...processDefaults(), ...this.#defaults, ...given }).filter(([, value]) =>
-        value !== undefined
-      ),
+    const signals = [signal, currentSignal(), this.#stopBoot.signal];
+    const starting = trackOperation(
+      { op, vm: this.name },
+      () =>
+        withSignals(signals, async (any) => {
+          const needs = { ...this.needs, names: [this.name], signal: any };
+          let launch: Parameters<MachineLife["start"]>[0] | undefined;
+          await this.#life.start(() => launch!(), async () => {
+            try {
+              launch = await prepare(any);
+            } catch (error) {
+              grant?.release();
+              throw error;
+            }
+            return grant ?? await reserveFor(this.scope, needs);
+          });
+        }),
     );
-    try {
-      const spec = await machineSpec(chosen);
-      const image = await uncharged(() => providers.image(this.image, signal));
-      this.#grant = grant ??
-        await reserveFor(this.scope, { ...this.needs, names: [this.name], signal });
-      this.#disks = spec.disks ?? [];
-      const vmm = await providers.vmm();
-      this.#startedMs = performance.now();
-      // The machine's loops outlive the test that booted it.
-      const machine = await runScope().run(() =>
-        vmm.launch({ ...spec, name: this.name, image, signal })
-      );
-      this.#adopt(machine);
-    } catch (error) {
-      (this.#grant ?? grant)?.release();
-      this.#grant = undefined;
-      if (this.#state === "booting") this.#state = "created";
-      throw error;
+    this.#booting = starting.catch(() => {}); // Whoever called it gets the error.
+    await starting;
+    if (this.#closing) {
+      await this.kill();
+      throw this.#life.stateError("boot", "await boot() before its scope ends");
     }
-    if (!this.#closing) return;
-    await this.#machine?.kill();
-    throw this.#stateError("boot", `await boot() before its scope ends`);
-  }
-
-  #adopt(machine: Machine): void {
-    this.#machine = machine;
-    this.#client = machine.client;
-    this.#state = "booted";
-    const { console, info } = machine;
-    this.console.attach(console);
-    this.#scanner.push(console.bytes());
-    console.onData((data) => this.#scanner.push(data));
-    machine.onAgent((client) => this.#client = client);
-    machine.ended.then((end) => this.#onEnd(end));
-    emitEvent("vm_started", {
-      vm: this.name,
-      image: this.image,
-      how: info.how,
-      howWhy: info.howWhy,
-      transport: info.transport,
-      transportWhy: info.transportWhy,
-      ...(info.cid === undefined ? {} : { cid: info.cid }),
-      accel: info.accel,
-      accelWhy: info.accelWhy,
-      memory: this.needs.memoryBytes,
-      pid: info.pid,
-      kernel: info.kernel,
-      timings: info.timings,
-      consolePath: console.path,
-    });
-  }
-
-  #onEnd(end: MachineEnd): void {
-    if (this.#end) return;
-    this.#end = end;
-    const orderly = this.#endReason === "shutdown" || end.reason === "guestPoweroff";
-    this.#state = orderly ? "shutdown" : "dead";
-    this.#machine?.console.ended.then(() => this.console.finish());
-    this.#grant?.release();
-    this.#grant = undefined;
-    emitEvent("vm_stopped", {
-      vm: this.name,
-      reason: this.#endReason ?? end.reason,
-      ...(end.detail === undefined ? {} : { detail: end.detail }),
-      durationMs: performance.now() - this.#startedMs,
-    });
-  }
-
-  #onFinding(error: ConsoleRuleError): void {
-    this.#finding = error;
-    const alarm = this.#alarm;
-    // Later operations, such as the closing of the scope, must not end at once.
-    this.#alarm = new AbortController();
-    emitEvent("warning", { message: error.summary, vm: this.name, line: error.line });
-    alarm.abort(error);
-  }
-
-  async #explain(error: unknown): Promise<unknown> {
-    const machine = this.#machine;
-    const lost = error instanceof AgentLostError ||
-      (error instanceof BelljarError && error.cause instanceof AgentLostError);
-    if (!machine || !lost) return error;
-    // The connection's end is often known before the cause of it.
-    if (!this.#end) await race(machine.ended, deadlineIn(CAUSE_MS));
-    if (this.#finding?.kind === "panic") return this.#finding;
-    return error;
-  }
-
-  #usable(op: string): AgentClient {
-    if (this.#state === "paused") throw this.#stateError(op, "resume() it first");
-    const machine = this.#running(op);
-    const client = machine.client ?? this.#client;
-    if (client && !client.lost) return client;
-    if (client?.lost) throw client.lost;
-    throw new StateError(
-      `Cannot ${op} on machine "${this.name}": it was booted without its agent`,
-      {
-        next: `boot it with expect: "agent", or use vm.console`,
-      },
-    );
-  }
-
-  #running(op: string): Machine {
-    if (this.#machine && (this.#state === "booted" || this.#state === "paused")) {
-      return this.#machine;
-    }
-    throw this.#stateError(op, this.#nextStep());
-  }
-
-  #nextStep(): string {
-    if (this.#state === "created") return "boot() it first";
-    if (this.#state === "booting") return "await boot() first";
-    return "create and boot another machine by lab.vm()";
-  }
-
-  #stateError(op: string, next: string): StateError {
-    const why = this.#end?.detail ? ` (${this.#end.reason}: ${this.#end.detail})` : "";
-    return new StateError(`Cannot ${op} on machine "${this.name}": it is ${this.#state}${why}`, {
-      next,
-    });
   }
 
   #close(): Promise<void> {
     return this.#closing ??= (async () => {
       await Promise.resolve();
-      this.#stopBoot.abort(this.#stateError("boot", "await boot() before its scope ends"));
+      this.#stopBoot.abort(this.#life.stateError("boot", "await boot() before its scope ends"));
       await this.#booting;
       this.#registration.release();
-      this.#onGone();
-      const machine = this.#machine;
-      if (!machine) return;
-      this.#endReason ??= "scope";
-      // What the guest has written to a disk that stays must be in its file.
-      if (!this.#end && this.#disks.some(isKept)) await machine.quit();
-      await machine[Symbol.asyncDispose]();
-      this.#onEnd(await machine.ended);
+      this.#parts.onGone();
+      await this.#life.stop("scope", async (machine) => {
+        // What the guest has written to a disk that stays must be in its file.
+        if (this.#spec?.disks?.some(isKept)) await machine.quit();
+        await machine[Symbol.asyncDispose]();
+      });
+      await this.#life.machine?.[Symbol.asyncDispose]();
     })();
   }
 }
 
+const OTHER_MACHINE = "create another machine by lab.vm()";
+
 /** Whether what is written to a disk outlives its machine. */
 function isKept({ source, readonly }: DiskSpec): boolean {
   return source.kind === "path" && !readonly;
+}
+
+function definedOnly<T extends object>(options: T): T {
+  return Object.fromEntries(
+    Object.entries(options).filter(([, value]) => value !== undefined),
+  ) as T;
 }

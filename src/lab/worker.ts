@@ -1,6 +1,12 @@
 import { AgentLostError, StateError } from "../errors.ts";
 import type { Job, JobInfo, JobResult } from "../jobs/mod.ts";
-import { currentScope, type Registration, runScope } from "../scope/mod.ts";
+import {
+  captureSite,
+  currentScope,
+  formatSite,
+  type Registration,
+  runScope,
+} from "../scope/mod.ts";
 import {
   type Duration,
   milliseconds,
@@ -50,6 +56,7 @@ export class Worker extends GuestOperations implements AsyncDisposable {
   readonly #vm: GuestLink;
   readonly #client: AgentClient;
   readonly #registration: Registration;
+  readonly #entry: { kind: string; name: string; site: string };
   readonly #children = new Set<Job>();
   #exited: WorkerExit | undefined;
   #closing: Promise<void> | undefined;
@@ -77,7 +84,12 @@ export class Worker extends GuestOperations implements AsyncDisposable {
       open: vm.open,
     });
     this.exit = worker.exit.then((exit) => this.#exited = exit);
+    const site = captureSite();
+    this.#entry = { kind: "worker", name: String(this.id), site: formatSite(site) };
+    vm.open.add(this.#entry);
+    this.exit.then(() => vm.open.delete(this.#entry));
     this.#registration = currentScope().register({
+      site,
       kind: "worker",
       name: `${this.id} (process ${this.pid}) of ${vm.label}`,
       close: () => this.close(),
@@ -217,6 +229,7 @@ export class Worker extends GuestOperations implements AsyncDisposable {
 
   async #close(): Promise<void> {
     this.#registration.release();
+    this.#vm.open.delete(this.#entry);
     await Promise.all(this.#live().map((job) => job[Symbol.asyncDispose]()));
     if (this.#exited || this.#client.lost) return;
     try {
