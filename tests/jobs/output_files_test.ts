@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { createJobTable, pruneOrphanedOutput } from "../../src/jobs/mod.ts";
+import { startScript } from "./_child.ts";
 import { setEventSink } from "../../src/scope/mod.ts";
 
 const encoder = new TextEncoder();
@@ -145,34 +146,8 @@ async function owner(
   root: string,
   prefix: string[] = [],
 ): Promise<Deno.ChildProcess & { file: string }> {
-  const module = new URL("../../src/jobs/mod.ts", import.meta.url).href;
-  const source = `
-    import { createJobTable } from "${module}";
-    const jobs = createJobTable({ outputDir: ${JSON.stringify(root)} });
-    const { outputFile } = await jobs.register("x", Promise.resolve({ stdout: "x" })).wait();
-    console.log(outputFile);
-    setInterval(() => {}, 1000);
-  `;
-  const script = await Deno.makeTempFile({ suffix: ".ts" });
-  await Deno.writeTextFile(script, source);
-  const flags = new TextDecoder().decode(
-    (await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "-q", "--no-config", "--no-lock", "scripts/deps.ts"],
-      cwd: new URL("../../", import.meta.url),
-    }).output()).stdout,
-  ).trim().split(" ").filter((flag) => flag !== "");
-  const argv = [...prefix, Deno.execPath(), "run", "-A", "-q", "--no-check", ...flags, script];
-  const child = new Deno.Command(argv[0]!, {
-    args: argv.slice(1),
-    cwd: new URL("../../", import.meta.url),
-    stdin: "null",
-    stdout: "piped",
-  }).spawn();
-  const reader = child.stdout.getReader();
-  const { value } = await reader.read();
-  await reader.cancel();
-  await Deno.remove(script);
-  return Object.assign(child, { file: new TextDecoder().decode(value).trim() });
+  const { child, printed } = await startScript("owner.ts", [root], prefix);
+  return Object.assign(child, { file: printed });
 }
 
 Deno.test("jobs #75 what a killed process left is removed, what a live one has is kept", async () => {
