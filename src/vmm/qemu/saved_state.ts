@@ -11,6 +11,7 @@ import {
   sealEntry,
   type StateEntry,
   type StateFacts,
+  syncEntry,
 } from "./state_entry.ts";
 import { bytesOf } from "./template_store.ts";
 
@@ -87,6 +88,7 @@ export class QemuSavedState implements SavedState {
 
   async moveTo(path: string): Promise<void> {
     const entry = await this.entry();
+    await syncEntry(this.#path);
     await Deno.rename(this.#path, path);
     await removeTree(`${path}/lock`);
     this.#lock?.[Symbol.dispose]();

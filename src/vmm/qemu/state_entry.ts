@@ -1,3 +1,4 @@
+import { LIMITS } from "../../wire/mod.ts";
 import { sha256Hex } from "../_hash.ts";
 import { readJson, writeJson } from "../_json_file.ts";
 import type { AgentSecret } from "../identity.ts";
@@ -90,7 +91,10 @@ export async function sealEntry(
       ramSample: sample,
     } satisfies Manifest,
   );
-  // On disk before it gets its name: a power loss must not leave a complete name on incomplete files.
+}
+
+/** Puts an entry on disk. Before it gets its name: a power loss must not leave a complete name on incomplete files. */
+export async function syncEntry(dir: string): Promise<void> {
   for await (const { name, isFile } of Deno.readDir(dir)) {
     if (!isFile) continue;
     using file = await Deno.open(`${dir}/${name}`, { read: true, write: true });
@@ -107,7 +111,8 @@ export async function readEntry(
     return await exists(dir) ? { damage: "its manifest is missing or damaged" } : undefined;
   }
   if (manifest.version !== VERSION) return { damage: `it is of version ${manifest.version}` };
-  const secrets = await readJson<Secrets>(`${dir}/${ENTRY_FILES.secrets}`);
+  const secrets = await readSecrets(dir);
+  if (!secrets) return { damage: "its secrets are missing or damaged" };
   try {
     const state = await Deno.readFile(`${dir}/${ENTRY_FILES.state}`);
     if (await sha256Hex(state) !== manifest.stateSha256) {
@@ -123,17 +128,29 @@ export async function readEntry(
     return {
       dir,
       facts: manifest as Manifest,
-      auth: {
-        secret: Uint8Array.fromBase64(secrets?.secret ?? ""),
-        epoch: Uint8Array.fromBase64(secrets?.epoch ?? ""),
-      },
-      bootSecret: Uint8Array.fromBase64(secrets?.bootSecret ?? ""),
+      ...secrets,
       state,
       console: await Deno.readFile(`${dir}/${ENTRY_FILES.console}`),
     };
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return { damage: "a file of it is missing" };
-    if (error instanceof SyntaxError) return { damage: "its secrets are damaged" };
+    throw error;
+  }
+}
+
+async function readSecrets(
+  dir: string,
+): Promise<Pick<StateEntry, "auth" | "bootSecret"> | undefined> {
+  const found = await readJson<Secrets>(`${dir}/${ENTRY_FILES.secrets}`);
+  try {
+    const [secret, epoch, bootSecret] = [found?.secret, found?.epoch, found?.bootSecret]
+      .map((text) => Uint8Array.fromBase64(String(text))) as [Uint8Array, Uint8Array, Uint8Array];
+    const { SECRET_SIZE, NONCE_SIZE } = LIMITS;
+    const isWhole = secret.length === SECRET_SIZE && bootSecret.length === SECRET_SIZE &&
+      epoch.length === NONCE_SIZE;
+    return isWhole ? { auth: { secret, epoch }, bootSecret } : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined; // no base64
     throw error;
   }
 }

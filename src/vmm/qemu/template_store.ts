@@ -1,7 +1,7 @@
 import { HostError } from "../../errors.ts";
 import { ensureOwnedDir, removeTree, tryLockFile, withFileLock } from "../../host/mod.ts";
 import { emitEvent } from "../../scope/mod.ts";
-import { readEntry, type StateEntry } from "./state_entry.ts";
+import { readEntry, type StateEntry, syncEntry } from "./state_entry.ts";
 
 /** Options for {@linkcode TemplateStore}. */
 export interface TemplateStoreOptions {
@@ -57,6 +57,7 @@ export class TemplateStore {
       await Deno.mkdir(fresh, { mode: 0o700 });
       try {
         await build(fresh);
+        await syncEntry(fresh);
         await removeTree(path);
         await Deno.rename(fresh, path);
       } catch (error) {
