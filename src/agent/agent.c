@@ -105,25 +105,32 @@ static int fail(const char *what, int result)
 	return 1;
 }
 
-int agent_main(const struct agent_options *options)
+static void take_options(const struct agent_options *options)
 {
-	bool is_port;
-	int result = read_secret(options);
-	if (result)
-		return fail("read the secret", result);
-	prepare_process();
 	agent.init_fd = options->init_fd;
 	agent.under_init = options->init_fd >= 0;
 	agent.was_restarted = options->was_restarted;
 	agent.restart_code = options->restart_code;
 	agent.restart_sig = options->restart_sig;
-	if ((result = loop_init()) || (result = reap_init()) || (result = pool_init()))
-		return fail("start", result);
+}
+
+static int start_parts(void)
+{
+	int result = loop_init();
+	if (!result)
+		result = reap_init();
+	if (!result)
+		result = pool_init();
 	async_calls_init();
-	power_button_init();
 	cgroup_init();
-	if (options->was_restarted)
+	if (agent.was_restarted)
 		cgroup_kill_leftovers();
+	return result;
+}
+
+static int open_connections(const struct agent_options *options)
+{
+	bool is_port;
 	int fd = open_control(options->control, &is_port);
 	if (fd < 0)
 		return fail("open the control connection", fd);
@@ -131,13 +138,31 @@ int agent_main(const struct agent_options *options)
 	if (!agent.control)
 		return fail("use the control connection", -ENOMEM);
 	agent.ends_with_control = !is_port;
-	if (options->vsock_port >= 0) {
-		result = vsock_listen(options->vsock_port);
-		if (!result)
-			agent.vsock_port = options->vsock_port;
-		else if (fail("listen on vsock", result) && agent.ends_with_control)
-			return 1; /* the harness draws another port */
-	}
+	if (options->vsock_port < 0)
+		return 0;
+	int result = vsock_listen(options->vsock_port);
+	if (!result)
+		agent.vsock_port = options->vsock_port;
+	else if (fail("listen on vsock", result) && agent.ends_with_control)
+		return 1; /* the harness draws another port */
+	return 0;
+}
+
+int agent_main(const struct agent_options *options)
+{
+	int result = read_secret(options);
+	if (result)
+		return fail("read the secret", result);
+	prepare_process();
+	take_options(options);
+	result = start_parts();
+	if (result)
+		return fail("start", result);
+	if (open_connections(options))
+		return 1;
+	/* A process of the host has no say in what its machine does. */
+	if (!agent.ends_with_control)
+		power_button_init();
 	loop_run(conns_turn);
 	end_everything();
 	return 0;

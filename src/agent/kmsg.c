@@ -1,12 +1,8 @@
-/* The kernel's messages and the power button, as events. */
+/* The kernel's messages, as events. */
 #include <errno.h>
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/input.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dispatch.h"
@@ -15,7 +11,6 @@
 #define MAX_RECORD 8192
 #define STALL_MARK (256u * 1024u)
 #define RETRY_MS 20
-#define MAX_BUTTONS 4
 
 static struct source messages = { .fd = -1 };
 static struct timer messages_retry;
@@ -105,49 +100,4 @@ void kmsg_conn_lost(const struct conn *c)
 {
 	if (listener == c)
 		stop();
-}
-
-static void read_button(struct source *s, uint32_t events)
-{
-	struct input_event e;
-	(void)events;
-	while (read(s->fd, &e, sizeof(e)) == sizeof(e)) {
-		if (e.type != EV_KEY || e.code != KEY_POWER || e.value != 1)
-			continue;
-		struct buf b = { 0 };
-		mp_map(&b, 1);
-		mp_put_str(&b, "ev", EV_POWER_BUTTON);
-		send_event(conn_operating(), 0, 0, &b);
-		buf_free(&b);
-	}
-}
-
-static bool is_power_button(int fd)
-{
-	unsigned char keys[KEY_MAX / 8 + 1] = { 0 };
-	/* The libraries do not agree on the type of a request; the kernel takes 32 bits. */
-	if (syscall(SYS_ioctl, fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) < 0)
-		return false;
-	return keys[KEY_POWER / 8] & 1u << KEY_POWER % 8;
-}
-
-void power_button_init(void)
-{
-	static struct source buttons[MAX_BUTTONS];
-	unsigned count = 0;
-	DIR *dir = opendir("/dev/input");
-	if (!dir)
-		return;
-	for (struct dirent *e; count < MAX_BUTTONS && (e = readdir(dir));) {
-		if (strncmp(e->d_name, "event", 5) != 0)
-			continue;
-		int fd = openat(dirfd(dir), e->d_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-		if (fd >= 0 && is_power_button(fd)) {
-			buttons[count] = (struct source){ .fd = fd, .ready = read_button };
-			loop_add(&buttons[count++], EPOLLIN);
-		} else {
-			close_fd(&fd);
-		}
-	}
-	closedir(dir);
 }
