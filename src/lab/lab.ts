@@ -7,7 +7,8 @@ import { type BootOptions, checkBoot, checkVm, hintFor, type VmOptions } from ".
 import { Claim, type ClaimOptions, reserveFor } from "./claim.ts";
 import { LabError } from "./errors.ts";
 import { LabSnapshot, type Snapshot } from "./snapshot.ts";
-import { type ShutdownOptions, Vm } from "./vm.ts";
+import type { ShutdownOptions } from "./machine_controls.ts";
+import { Vm } from "./vm.ts";
 
 const checkBarrier = registerOptions<OperationOptions>("lab.barrier()", { signal: "abortSignal" });
 

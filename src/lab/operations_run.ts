@@ -1,4 +1,5 @@
 import {
+  BACKGROUND_OPTIONS,
   type BackgroundOptions,
   commandArgv,
   commandText,
@@ -21,6 +22,7 @@ import {
   startSpec,
 } from "./run_options.ts";
 
+const checkBackground = registerOptions<BackgroundOptions>("vm.background()", BACKGROUND_OPTIONS);
 const checkJobWait = registerOptions<OperationOptions>("vm.jobWait()", { signal: "abortSignal" });
 
 /** Operations that start and await processes in the guest. */
@@ -121,6 +123,7 @@ export abstract class RunOperations extends SyscallOperations {
     command: string | readonly string[],
     options: BackgroundOptions = {},
   ): Promise<Job> {
+    checkBackground(options);
     const link = linkOf(this);
     const text = `background(${JSON.stringify(commandText(command))})`;
     const job = await operate(

@@ -1,17 +1,5 @@
 import { ListingError, StateError } from "../errors.ts";
 import {
-  type GroupOptions,
-  guestPlace,
-  jobs,
-  type JobView,
-  type Service,
-  type ServiceGroup,
-  type ServicePlace,
-  type ServiceSpec,
-  startService,
-  startServices,
-} from "../jobs/mod.ts";
-import {
   currentScope,
   currentSignal,
   isListing,
@@ -20,38 +8,15 @@ import {
   trackOperation,
   uncharged,
 } from "../scope/mod.ts";
-import { bytes, type Duration, milliseconds, registerOptions } from "../values/mod.ts";
-import type { DiskSpec, MachineInfo } from "../vmm/mod.ts";
-import type { OpReply } from "../wire/mod.ts";
-import {
-  ask,
-  type GuestLink,
-  linkOf,
-  type OpenResources,
-  type OperationOptions,
-  setLink,
-  withSignals,
-} from "./_link.ts";
-import { MachineLife, type VmState } from "./_machine_life.ts";
+import { bytes, registerOptions } from "../values/mod.ts";
+import type { DiskSpec } from "../vmm/mod.ts";
+import { type OperationOptions, withSignals } from "./_link.ts";
+import type { MachineLife } from "./_machine_life.ts";
 import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot_options.ts";
 import { reserveFor } from "./claim.ts";
-import { Clock } from "./clock.ts";
-import { Console } from "./console.ts";
-import { GuestOperations } from "./operations.ts";
+import { MachineControls } from "./machine_controls.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
 import { Snapshot, type SnapshotSpec } from "./snapshot.ts";
-import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
-import { Worker } from "./worker.ts";
-import type { WorkerOptions } from "./worker_options.ts";
-
-/** What an agent counts of itself, by {@linkcode Vm.counters}. */
-export type AgentCounters = OpReply<"counters">;
-
-/** Options of {@linkcode Vm.shutdown}. */
-export interface ShutdownOptions extends OperationOptions {
-  /** How long the guest may take before it is ended from outside. @default {10} */
-  timeout?: Duration;
-}
 
 /** What a {@linkcode Vm} is made of. */
 export interface VmParts {
@@ -64,37 +29,16 @@ export interface VmParts {
   onGone: () => void;
 }
 
-const checkShutdown = registerOptions<ShutdownOptions>("vm.shutdown()", {
-  timeout: "duration",
-  signal: "abortSignal",
-});
 const signalOnly = (call: string) =>
   registerOptions<OperationOptions>(call, { signal: "abortSignal" });
-const checkCounters = signalOnly("vm.counters()");
-const checkReset = signalOnly("vm.reset()");
 const checkSnapshot = signalOnly("vm.snapshot()");
 const checkRestore = signalOnly("vm.restore()");
 
-const MAX_WORKERS = 65535;
-
 /** A virtual machine. It belongs to the scope that called `lab.vm()`, which ends it. */
-export class Vm extends GuestOperations implements AsyncDisposable {
-  readonly name: string;
-  /** Name of its image. */
-  readonly image: string;
-  /** Its first serial console, from power-on, kept after it has ended. */
-  readonly console: Console;
-  /** Its clock. */
-  readonly clock: Clock;
-  /** Its jobs in the job table. */
-  readonly jobs: JobView;
+export class Vm extends MachineControls implements AsyncDisposable {
   readonly #parts: VmParts;
   readonly #registration: Registration;
-  readonly #open: OpenResources = new Set();
-  readonly #life: MachineLife;
-  readonly #place: ServicePlace;
   #spec: SnapshotSpec | undefined;
-  #workers = 0;
   #forks = 0;
   #stopBoot = new AbortController();
   #booting: Promise<unknown> | undefined;
@@ -102,36 +46,14 @@ export class Vm extends GuestOperations implements AsyncDisposable {
 
   /** Made by `lab.vm()` only. */
   constructor(parts: VmParts) {
-    super();
+    super(parts.name, parts.image, needsOf(parts.options).memoryBytes);
     this.#parts = parts;
-    this.name = parts.name;
-    this.image = parts.image;
-    this.console = new Console(this.name, () => this.#life.alarm);
-    const { memoryBytes } = this.needs;
-    this.#life = new MachineLife(this.name, this.console, { image: this.image, memoryBytes });
-    this.clock = new Clock(this);
-    this.jobs = jobs.viewOfMachine(this.name);
-    this.#place = guestPlace({ client: () => this.#life.client("service"), vm: this });
-    setLink(this, {
-      vm: this.name,
-      principal: 0,
-      label: `machine "${this.name}"`,
-      client: (op) => this.#life.client(op),
-      alarm: () => this.#life.alarm,
-      explain: (error) => this.#life.explain(error),
-      open: this.#open,
-    });
     this.#registration = currentScope().register({
       kind: "machine",
       name: `"${this.name}"`,
       close: () => this.#close(),
       limitMs: 10_000,
     });
-  }
-
-  /** Where it stands. */
-  get state(): VmState {
-    return this.#life.state;
   }
 
   /** The scope that ends it. */
@@ -146,27 +68,7 @@ export class Vm extends GuestOperations implements AsyncDisposable {
 
   /** Memory and processors that it takes when it is booted. */
   get needs(): { memoryBytes: number; cpus: number } {
-    const { memory = "256M", cpus = 1 } = this.#parts.options;
-    return { memoryBytes: bytes(memory, "memory"), cpus };
-  }
-
-  /**
-   * How it was started: transport, accelerator and why, kernel, clone or boot, timings.
-   *
-   * @throws {StateError} If it was not started yet.
-   */
-  get info(): MachineInfo {
-    if (this.#life.machine) return this.#life.machine.info;
-    throw this.#life.stateError("info", "boot() it first");
-  }
-
-  /**
-   * What its agent counts of itself, for diagnosis: descriptors, memory, requests since it began, and how many of those
-   * came over the control port.
-   */
-  async counters(options: OperationOptions = {}): Promise<AgentCounters> {
-    checkCounters(options);
-    return await ask(this.#link, "counters", {}, { text: "counters()", ...options });
+    return needsOf(this.#parts.options);
   }
 
   /**
@@ -187,7 +89,7 @@ export class Vm extends GuestOperations implements AsyncDisposable {
       if (this.state !== "created") {
         const isOn = ["booting", "booted", "paused"].includes(this.state);
         const next = isOn ? "boot it once, and share the machine" : OTHER_MACHINE;
-        throw this.#life.stateError("boot", next);
+        throw this.life.stateError("boot", next);
       }
     } catch (error) {
       grant?.release();
@@ -207,66 +109,6 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     return this;
   }
 
-  /** Asks the guest to power off, and ends it from outside if it does not; harmless when called again. */
-  async shutdown(options: ShutdownOptions = {}): Promise<void> {
-    checkShutdown(options);
-    const { timeout = 10, signal } = options;
-    signal?.throwIfAborted();
-    this.#life.abandon("shutdown");
-    await trackOperation(
-      { op: "shutdown()", vm: this.name },
-      () =>
-        this.#life.stop("shutdown", async (machine) => {
-          const deadline = deadlineIn(milliseconds(timeout));
-          if (this.state === "paused") await machine.resume();
-          const { client } = machine;
-          // A guest that cannot be asked, or does not answer, is ended below.
-          client?.request("shutdown", { how: "poweroff" }, { timeoutMs: deadline.remaining() || 1 })
-            .catch(() => {});
-          const end = client
-            ? await race(machine.ended, deadline, signal, currentSignal())
-            : TIMED_OUT;
-          if (end === TIMED_OUT) await machine.quit();
-        }),
-    );
-  }
-
-  /** Ends it at once, as by pulling the plug; harmless when called again. */
-  async kill(): Promise<void> {
-    this.#life.abandon("dead");
-    await this.#life.stop("kill", (machine) => machine.kill());
-  }
-
-  /** Restarts it as by its reset button; resolves when the agent serves again. Processes and open files are gone. */
-  async reset(options: OperationOptions = {}): Promise<void> {
-    checkReset(options);
-    const machine = this.#life.running("reset");
-    this.#life.restarted();
-    await trackOperation(
-      { op: "reset()", vm: this.name },
-      () => withSignals([options.signal, currentSignal()], (signal) => machine.reset({ signal })),
-    );
-  }
-
-  /** Presses its power button; what happens then is up to the guest. */
-  async powerButton(): Promise<void> {
-    await this.#life.running("powerButton").powerButton();
-  }
-
-  /** Stops its processors; its monotonic clock stands still until it is resumed. */
-  async pause(): Promise<void> {
-    if (this.state === "paused") return;
-    await this.#life.running("pause").pause();
-    this.#life.markPaused(true);
-  }
-
-  /** Lets it go on after a pause. */
-  async resume(): Promise<void> {
-    if (this.state === "booted") return;
-    await this.#life.running("resume").resume();
-    this.#life.markPaused(false);
-  }
-
   /**
    * Saves its state; it goes on running. Files, streams, workers and jobs of this machine must be closed: they would not
    * be the same in a machine that is started from it.
@@ -275,9 +117,9 @@ export class Vm extends GuestOperations implements AsyncDisposable {
    */
   async snapshot(options: OperationOptions = {}): Promise<Snapshot> {
     checkSnapshot(options);
-    this.#life.client("snapshot");
+    this.life.client("snapshot");
     this.#assertQuiet("snapshot");
-    const machine = this.#life.running("snapshot");
+    const machine = this.life.running("snapshot");
     const state = await trackOperation(
       { op: "snapshot()", vm: this.name },
       () => withSignals([options.signal, currentSignal()], (signal) => machine.save({ signal })),
@@ -297,9 +139,9 @@ export class Vm extends GuestOperations implements AsyncDisposable {
       throw new TypeError(`vm.restore() takes a Snapshot, got ${typeof snapshot}`);
     }
     this.#assertStartable("restore");
-    if (this.state === "booting") throw this.#life.stateError("restore", "await boot() first");
+    if (this.state === "booting") throw this.life.stateError("restore", "await boot() first");
     const { spec, state } = snapshot.open();
-    await this.#life.stop("restore", (machine) => machine[Symbol.asyncDispose]());
+    await this.life.stop("restore", (machine) => machine[Symbol.asyncDispose]());
     this.console.restart();
     await this.#start("restore()", options.signal, async (any) => {
       const image = await uncharged(() => labProviders().image(snapshot.image, any));
@@ -333,53 +175,9 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     throw failed.reason;
   }
 
-  /**
-   * Starts a process of its own in the guest that has the machine's surface, with credentials and namespaces of its own
-   * if wanted. It is ended with the scope of the caller.
-   */
-  async spawnWorker(options: WorkerOptions = {}): Promise<Worker> {
-    if (this.#workers >= MAX_WORKERS) {
-      throw new StateError(
-        `Cannot spawn a worker on machine "${this.name}": all numbers are used`,
-        {
-          actual: `${MAX_WORKERS} workers were spawned on it`,
-        },
-      );
-    }
-    return await Worker.spawn(this.#link, ++this.#workers, options);
-  }
-
-  /**
-   * Starts a service in the guest; resolves when it is ready. It ends with the scope of the caller.
-   *
-   * @throws {ServiceStartError} If it does not become ready; nothing of it is left then.
-   */
-  async service(spec: ServiceSpec): Promise<Service> {
-    this.#life.client("service");
-    return await startService(spec, this.#place);
-  }
-
-  /**
-   * Starts services in the guest, each as soon as what it depends on allows it; resolves when all are ready.
-   *
-   * @throws {ServiceConfigError} If they cannot be put into an order; nothing was started then.
-   * @throws {ServiceStartError} If one does not become ready; nothing of them is left then.
-   */
-  async services(
-    specs: readonly ServiceSpec[],
-    options: GroupOptions = {},
-  ): Promise<ServiceGroup> {
-    this.#life.client("services");
-    return await startServices(specs, this.#place, options);
-  }
-
   /** Kills it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close();
-  }
-
-  get #link(): GuestLink {
-    return linkOf(this);
   }
 
   #assertStartable(verb: string): void {
@@ -388,13 +186,15 @@ export class Vm extends GuestOperations implements AsyncDisposable {
         next: "boot machines in a test or a hook if the file shall be listed without a note",
       });
     }
-    if (this.#closing) throw this.#life.stateError(verb, OTHER_MACHINE);
+    if (this.#closing) throw this.life.stateError(verb, OTHER_MACHINE);
   }
 
   #assertQuiet(verb: string): void {
     const running = [...this.jobs.list({ state: ["running", "stopped"] })];
     const open = [
-      ...[...this.#open].map(({ kind, name, site }) => `${kind} ${name}, created at ${site}`),
+      ...[...this.openResources].map(({ kind, name, site }) =>
+        `${kind} ${name}, created at ${site}`
+      ),
       ...running.map(({ id, command }) => `job ${id} ${JSON.stringify(command)}`),
     ];
     if (open.length === 0) return;
@@ -419,7 +219,7 @@ export class Vm extends GuestOperations implements AsyncDisposable {
         withSignals(signals, async (any) => {
           const needs = { ...this.needs, names: [this.name], signal: any };
           let launch: Parameters<MachineLife["start"]>[0] | undefined;
-          await this.#life.start(() => launch!(), async () => {
+          await this.life.start(() => launch!(), async () => {
             try {
               launch = await prepare(any);
             } catch (error) {
@@ -434,23 +234,23 @@ export class Vm extends GuestOperations implements AsyncDisposable {
     await starting;
     if (this.#closing) {
       await this.kill();
-      throw this.#life.stateError("boot", "await boot() before its scope ends");
+      throw this.life.stateError("boot", "await boot() before its scope ends");
     }
   }
 
   #close(): Promise<void> {
     return this.#closing ??= (async () => {
       await Promise.resolve();
-      this.#stopBoot.abort(this.#life.stateError("boot", "await boot() before its scope ends"));
+      this.#stopBoot.abort(this.life.stateError("boot", "await boot() before its scope ends"));
       await this.#booting;
       this.#registration.release();
       this.#parts.onGone();
-      await this.#life.stop("scope", async (machine) => {
+      await this.life.stop("scope", async (machine) => {
         // What the guest has written to a disk that stays must be in its file.
         if (this.#spec?.disks?.some(isKept)) await machine.quit();
         await machine[Symbol.asyncDispose]();
       });
-      await this.#life.machine?.[Symbol.asyncDispose]();
+      await this.life.machine?.[Symbol.asyncDispose]();
     })();
   }
 }
@@ -466,4 +266,8 @@ function definedOnly<T extends object>(options: T): T {
   return Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as T;
+}
+
+function needsOf({ memory = "256M", cpus = 1 }: VmOptions): { memoryBytes: number; cpus: number } {
+  return { memoryBytes: bytes(memory, "memory"), cpus };
 }

@@ -1,0 +1,216 @@
+import { StateError } from "../errors.ts";
+import {
+  type GroupOptions,
+  guestPlace,
+  jobs,
+  type JobView,
+  type Service,
+  type ServiceGroup,
+  type ServicePlace,
+  type ServiceSpec,
+  startService,
+  startServices,
+} from "../jobs/mod.ts";
+import { currentSignal, trackOperation } from "../scope/mod.ts";
+import { type Duration, milliseconds, registerOptions } from "../values/mod.ts";
+import type { MachineInfo } from "../vmm/mod.ts";
+import type { OpReply } from "../wire/mod.ts";
+import {
+  ask,
+  linkOf,
+  type OpenResources,
+  type OperationOptions,
+  setLink,
+  withSignals,
+} from "./_link.ts";
+import { MachineLife, type VmState } from "./_machine_life.ts";
+import { Clock } from "./clock.ts";
+import { Console } from "./console.ts";
+import { GuestOperations } from "./operations.ts";
+import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
+import { Worker } from "./worker.ts";
+import type { WorkerOptions } from "./worker_options.ts";
+
+/** What an agent counts of itself, by {@linkcode Vm.counters}. */
+export type AgentCounters = OpReply<"counters">;
+
+/** Options of {@linkcode Vm.shutdown}. */
+export interface ShutdownOptions extends OperationOptions {
+  /** How long the guest may take before it is ended from outside. @default {10} */
+  timeout?: Duration;
+}
+
+const checkShutdown = registerOptions<ShutdownOptions>("vm.shutdown()", {
+  timeout: "duration",
+  signal: "abortSignal",
+});
+const signalOnly = (call: string) =>
+  registerOptions<OperationOptions>(call, { signal: "abortSignal" });
+const checkCounters = signalOnly("vm.counters()");
+const checkReset = signalOnly("vm.reset()");
+
+const MAX_WORKERS = 65535;
+
+/** What can be done with a machine once it was started: its power, its services and workers. */
+export abstract class MachineControls extends GuestOperations {
+  readonly name: string;
+  /** Name of its image. */
+  readonly image: string;
+  /** Its first serial console, from power-on, kept after it has ended. */
+  readonly console: Console;
+  /** Its clock. */
+  readonly clock: Clock;
+  /** Its jobs in the job table. */
+  readonly jobs: JobView;
+  /** State and what runs it. */
+  protected readonly life: MachineLife;
+  /** What is open in it for the harness' sake. */
+  protected readonly openResources: OpenResources = new Set();
+  readonly #place: ServicePlace;
+  #workers = 0;
+
+  constructor(name: string, image: string, memoryBytes: number) {
+    super();
+    this.name = name;
+    this.image = image;
+    this.console = new Console(name, () => life.alarm);
+    const life = new MachineLife(name, this.console, { image, memoryBytes });
+    this.life = life;
+    this.clock = new Clock(this);
+    this.jobs = jobs.viewOfMachine(name);
+    this.#place = guestPlace({ client: () => life.client("service"), vm: this });
+    setLink(this, {
+      vm: name,
+      principal: 0,
+      label: `machine "${name}"`,
+      client: (op) => life.client(op),
+      alarm: () => life.alarm,
+      explain: (error) => life.explain(error),
+      open: this.openResources,
+    });
+  }
+
+  /** Where it stands. */
+  get state(): VmState {
+    return this.life.state;
+  }
+
+  /**
+   * How it was started: transport, accelerator and why, kernel, clone or boot, timings.
+   *
+   * @throws {StateError} If it was not started yet.
+   */
+  get info(): MachineInfo {
+    if (this.life.machine) return this.life.machine.info;
+    throw this.life.stateError("info", "boot() it first");
+  }
+
+  /**
+   * What its agent counts of itself, for diagnosis: descriptors, memory, requests since it began, and how many of those
+   * came over the control port.
+   */
+  async counters(options: OperationOptions = {}): Promise<AgentCounters> {
+    checkCounters(options);
+    return await ask(linkOf(this), "counters", {}, { text: "counters()", ...options });
+  }
+
+  /** Asks the guest to power off, and ends it from outside if it does not; harmless when called again. */
+  async shutdown(options: ShutdownOptions = {}): Promise<void> {
+    checkShutdown(options);
+    const { timeout = 10, signal } = options;
+    signal?.throwIfAborted();
+    this.life.abandon("shutdown");
+    await trackOperation(
+      { op: "shutdown()", vm: this.name },
+      () =>
+        this.life.stop("shutdown", async (machine) => {
+          const deadline = deadlineIn(milliseconds(timeout));
+          if (this.state === "paused") await machine.resume();
+          const { client } = machine;
+          // A guest that cannot be asked, or does not answer, is ended below.
+          client?.request("shutdown", { how: "poweroff" }, { timeoutMs: deadline.remaining() || 1 })
+            .catch(() => {});
+          const end = client
+            ? await race(machine.ended, deadline, signal, currentSignal())
+            : TIMED_OUT;
+          if (end === TIMED_OUT) await machine.quit();
+        }),
+    );
+  }
+
+  /** Ends it at once, as by pulling the plug; harmless when called again. */
+  async kill(): Promise<void> {
+    this.life.abandon("dead");
+    await this.life.stop("kill", (machine) => machine.kill());
+  }
+
+  /** Restarts it as by its reset button; resolves when the agent serves again. Processes and open files are gone. */
+  async reset(options: OperationOptions = {}): Promise<void> {
+    checkReset(options);
+    const machine = this.life.running("reset");
+    this.life.restarted();
+    await trackOperation(
+      { op: "reset()", vm: this.name },
+      () => withSignals([options.signal, currentSignal()], (signal) => machine.reset({ signal })),
+    );
+  }
+
+  /** Presses its power button; what happens then is up to the guest. */
+  async powerButton(): Promise<void> {
+    await this.life.running("powerButton").powerButton();
+  }
+
+  /** Stops its processors; its monotonic clock stands still until it is resumed. */
+  async pause(): Promise<void> {
+    if (this.state === "paused") return;
+    await this.life.running("pause").pause();
+    this.life.markPaused(true);
+  }
+
+  /** Lets it go on after a pause. */
+  async resume(): Promise<void> {
+    if (this.state === "booted") return;
+    await this.life.running("resume").resume();
+    this.life.markPaused(false);
+  }
+
+  /**
+   * Starts a process of its own in the guest that has the machine's surface, with credentials and namespaces of its own
+   * if wanted. It is ended with the scope of the caller.
+   */
+  async spawnWorker(options: WorkerOptions = {}): Promise<Worker> {
+    if (this.#workers >= MAX_WORKERS) {
+      throw new StateError(
+        `Cannot spawn a worker on machine "${this.name}": all numbers are used`,
+        {
+          actual: `${MAX_WORKERS} workers were spawned on it`,
+        },
+      );
+    }
+    return await Worker.spawn(linkOf(this), ++this.#workers, options);
+  }
+
+  /**
+   * Starts a service in the guest; resolves when it is ready. It ends with the scope of the caller.
+   *
+   * @throws {ServiceStartError} If it does not become ready; nothing of it is left then.
+   */
+  async service(spec: ServiceSpec): Promise<Service> {
+    this.life.client("service");
+    return await startService(spec, this.#place);
+  }
+
+  /**
+   * Starts services in the guest, each as soon as what it depends on allows it; resolves when all are ready.
+   *
+   * @throws {ServiceConfigError} If they cannot be put into an order; nothing was started then.
+   * @throws {ServiceStartError} If one does not become ready; nothing of them is left then.
+   */
+  async services(
+    specs: readonly ServiceSpec[],
+    options: GroupOptions = {},
+  ): Promise<ServiceGroup> {
+    this.life.client("services");
+    return await startServices(specs, this.#place, options);
+  }
+}
