@@ -14,7 +14,7 @@ import {
   TestRun,
   TimingsError,
 } from "../runner/mod.ts";
-import { milliseconds } from "../values/mod.ts";
+import { bytes, milliseconds } from "../values/mod.ts";
 import { withDefaults } from "./_defaults.ts";
 import { asUsage, ExitError, refuseFlags, usage } from "./_errors.ts";
 import { setMachineDefaults } from "./_machine.ts";
@@ -53,6 +53,15 @@ export function runCommand(): Command<any> {
     .option("--allow-empty", "It is fine if no test is chosen")
     .group("How they run")
     .option("-j, --jobs <n:integer>", "Files at the same time (default: one per core)")
+    .option(
+      "--memory <size:string>",
+      "Memory of all machines together (default: 80 % of the host's)",
+    )
+    .option("--cpus <n:integer>", "Processors of all machines together")
+    .option(
+      "--cpu-overcommit <x:number>",
+      "Processors of machines per one of the host (default: 8)",
+    )
     .option("--timeout <duration:string>", "Limit of tests that name none")
     .option("--retries <n:integer>", "Run failed tests again, this often")
     .option("--repeat <n:integer>", "Run each test this often")
@@ -149,6 +158,9 @@ interface RunOptions {
   shard?: string;
   allowEmpty?: true;
   jobs?: number;
+  memory?: string;
+  cpus?: number;
+  cpuOvercommit?: number;
   timeout?: string;
   retries?: number;
   repeat?: number;
@@ -165,10 +177,13 @@ interface RunOptions {
 type Settings = Omit<RunTestsOptions, "files" | "cwd" | "reporters"> & { reporters?: Reporter[] };
 
 function settingsOf(options: RunOptions): Settings {
-  const { timeout, shuffle, retries, repeat, failFast, events, artifacts } = options;
+  const { memory, timeout, shuffle, retries, repeat, failFast, events, artifacts } = options;
   const seed = options.seed ?? (typeof shuffle === "number" ? shuffle : undefined);
   return {
     jobs: atLeast(1, "jobs", options.jobs),
+    memoryBytes: memory === undefined ? undefined : asUsage(() => bytes(memory, "--memory")),
+    cpus: atLeast(1, "cpus", options.cpus),
+    cpuOvercommit: atLeast(0.1, "cpu-overcommit", options.cpuOvercommit),
     file: {
       selection: selectionOf(options),
       timeoutMs: timeout === undefined ? undefined : readTimeout(timeout),

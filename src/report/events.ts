@@ -318,8 +318,9 @@ export interface ResourceClosed extends Base<"resource_closed">, Somewhere {
 
 /** The pool's state. */
 export interface Pool extends Base<"pool"> {
+  /** What machines use, and how many files hold some of it. */
   used: { memoryBytes: number; cpus: number; files: number };
-  available: { memoryBytes: number; cpus: number; files: number };
+  available: { memoryBytes: number; cpus: number };
 }
 
 /** A template was built. */

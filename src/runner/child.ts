@@ -8,6 +8,7 @@ import {
   TestTimeoutError,
 } from "../dsl/mod.ts";
 import { errorInfo } from "../report/error_info.ts";
+import { setLabProviders } from "../lab/mod.ts";
 import { setOutputRoot } from "../jobs/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
 import {
@@ -32,6 +33,7 @@ import {
   type ToChild,
 } from "./protocol.ts";
 import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
+import { PoolClient } from "./pool_client.ts";
 import { unmetRequirement } from "./requirements.ts";
 import { importTestFile } from "./staging/mod.ts";
 
@@ -63,6 +65,7 @@ class Child {
   #observer: EventObserver;
   #run: FileRun | undefined;
   #marks = 0;
+  #pool: PoolClient;
   /** Errors that nobody caught while the file was loaded. */
   #loadErrors: unknown[] = [];
 
@@ -70,6 +73,7 @@ class Child {
     this.#start = start;
     this.#channel = channel;
     this.#scope = new Scope(start.file, { kind: "file", parent: runScope() });
+    this.#pool = new PoolClient((message) => void channel.send(message));
     this.#emit = makeEmit(start.run, (event) => void channel.send({ type: "event", event }));
     this.#observer = new EventObserver({
       file: start.file,
@@ -89,6 +93,8 @@ class Child {
     (async () => {
       for await (const message of messages) {
         if (message.type === "interrupt") stop();
+        else if (message.type === "granted") this.#pool.granted(message.id);
+        else if (message.type === "refused") this.#pool.refused(message.id, message.refusal);
         else if (message.type === "ping") {
           const overdueMs = this.#run?.overdueMs ?? 0;
           await this.#channel.send({ type: "pong", n: message.n, overdueMs });
@@ -123,6 +129,7 @@ class Child {
       machineDefaults((name) => Deno.env.get(name)),
       () => loading ??= config(),
     );
+    setLabProviders({ reserve: (request) => this.#pool.reserve(request) });
     await this.#boundary(undefined);
     const failed = await this.#load();
     if (this.#start.list) return await this.#list(failed);

@@ -13,6 +13,7 @@ import { OutputReader } from "./_output_reader.ts";
 import { Watchdog } from "./_watchdog.ts";
 import type { Emit } from "./emit.ts";
 import { spawnFile } from "./spawn_file.ts";
+import { type Pool, PoolRefusalError } from "./pool.ts";
 import type { ChildResult, FromChild, ListedTest, StartMessage, ToChild } from "./protocol.ts";
 
 /** What a file's process is started with. */
@@ -26,6 +27,8 @@ export interface FileProcessOptions {
   forward(event: BelljarEvent): void;
   /** Number that no other file of the run has. */
   index: number;
+  /** Where its machines get memory and processors from. */
+  pool?: Pool;
 }
 
 /** How the process of a file ended. */
@@ -62,6 +65,7 @@ export class FileProcess {
   #killed: ChildResult | undefined;
   #loaded = false;
   #interrupted = false;
+  #grants = new Map<number, () => void>();
   #timers = new Set<ReturnType<typeof setTimeout>>();
   #watchdog = new Watchdog({
     ping: (n) => void this.#channel?.send({ type: "ping", n }),
@@ -132,6 +136,7 @@ export class FileProcess {
     const left = await endProcesses({ groups: [child.pid] });
     await this.#within(Promise.all(outputs.map(({ ended }) => ended)), DRAIN_MS);
     await talk;
+    this.#options.pool?.endFile(start.file);
     this.#watchdog.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     await Deno.remove(path).catch(() => {}); // The run's folder goes anyway.
@@ -170,12 +175,36 @@ export class FileProcess {
           Promise.all(outputs.map((output) => output.reached(message.n, MARK_MS))),
         ]);
       } else if (message.type === "pong") this.#watchdog.answer(message.n);
+      else if (message.type === "reserve") this.#reserve(message);
+      else if (message.type === "release") this.#release(message.id);
       else if (message.type === "listed") {
         this.#listed = message.tests;
         this.#note = message.note;
       } else this.#done(message.result);
     }
     channel.close();
+  }
+
+  #reserve({ id, memoryBytes, cpus, names }: Extract<FromChild, { type: "reserve" }>): void {
+    const channel = this.#channel!;
+    const { pool, start: { file } } = this.#options;
+    if (!pool) return void channel.send({ type: "granted", id });
+    const abort = new AbortController();
+    this.#grants.set(id, () => abort.abort());
+    pool.reserve({ file, memoryBytes, cpus, names }, abort.signal).then((grant) => {
+      this.#grants.set(id, () => grant.release());
+      void channel.send({ type: "granted", id });
+    }, (error) => {
+      this.#grants.delete(id);
+      if (error instanceof PoolRefusalError) {
+        void channel.send({ type: "refused", id, refusal: error.refusal });
+      }
+    });
+  }
+
+  #release(id: number): void {
+    this.#grants.get(id)?.();
+    this.#grants.delete(id);
   }
 
   #event(event: BelljarEvent): void {

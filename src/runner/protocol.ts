@@ -1,5 +1,6 @@
 import type { RunFileOptions } from "../dsl/mod.ts";
 import type { BelljarEvent, ErrorInfo, FailureClass, FileStatus } from "../report/events.ts";
+import type { Refusal } from "./pool.ts";
 
 /** What the parent tells the process of a file, one JSON object per line; this one first. */
 export interface StartMessage {
@@ -25,7 +26,9 @@ export interface StartMessage {
 export type ToChild =
   | StartMessage
   | { type: "interrupt" }
-  | { type: "ping"; n: number };
+  | { type: "ping"; n: number }
+  | { type: "granted"; id: number }
+  | { type: "refused"; id: number; refusal: Refusal };
 
 /** A test as `belljar list` shows it. */
 export interface ListedTest {
@@ -41,6 +44,10 @@ export type FromChild =
   /** What was written before this has passed mark `n` on both outputs. */
   | { type: "mark"; n: number }
   | { type: "pong"; n: number; overdueMs: number }
+  /** Asks the run's pool for the resources of machines. */
+  | { type: "reserve"; id: number; memoryBytes: number; cpus: number; names: string[] }
+  /** Gives them back, or does not want them any more. */
+  | { type: "release"; id: number }
   | { type: "listed"; tests: ListedTest[]; note?: string }
   | { type: "done"; result: ChildResult };
 

@@ -20,6 +20,7 @@ import {
   updateHistory,
 } from "./history.ts";
 import type { ListedTest, StartMessage } from "./protocol.ts";
+import { isMemoryShort, Pool } from "./pool.ts";
 import { type Shard, takeShard } from "./shard.ts";
 
 /** What is run, and how. */
@@ -33,6 +34,11 @@ export interface RunTestsOptions {
   /** Where all events are written as JSON lines. */
   events?: string;
   artifacts?: string;
+  /** Memory that all machines together may use, in bytes; 80 % of the host's by default. */
+  memoryBytes?: number;
+  /** Processors that machines are given at the same time; {@linkcode CPU_OVERCOMMIT} times the host's by default. */
+  cpus?: number;
+  cpuOvercommit?: number;
   /** Ends the run after this many failed tests. */
   bail?: number;
   shard?: Shard;
@@ -65,6 +71,11 @@ export interface ListedFile {
   note?: string;
   error?: string;
 }
+
+/** Part of the host's memory that machines may use. */
+const MEMORY_SHARE = 0.8;
+/** Machines are idle most of the time: so many of their processors share one of the host's. */
+const CPU_OVERCOMMIT = 8;
 
 /** A run of test files: one process each, some at the same time. */
 export class TestRun {
@@ -214,14 +225,39 @@ export class TestRun {
     if (files.length === 0) return;
     const run = await hostRun();
     const command = await this.#command();
+    const pool = await this.#pool();
     let next = 0;
     const worker = async () => {
       while (next < files.length && !this.#stopping) {
         const index = next++;
-        await this.#one(files[index]!, index, run, command, history);
+        await this.#one(files[index]!, index, { run, command, history, pool });
       }
     };
-    await Promise.all(Array.from({ length: jobs }, worker));
+    try {
+      await Promise.all(Array.from({ length: jobs }, worker));
+    } finally {
+      pool.close();
+    }
+  }
+
+  async #pool(): Promise<Pool> {
+    const limits = await hostLimits();
+    const { memoryBytes = Math.floor(limits.memoryBytes * MEMORY_SHARE) } = this.#options;
+    const { cpuOvercommit = CPU_OVERCOMMIT, cpus = limits.cores * cpuOvercommit } = this.#options;
+    return new Pool({
+      memoryBytes,
+      cpus,
+      isShort: isMemoryShort,
+      onWait: ({ file }, waitingFor) => this.#emit("file_queued", { file, waitingFor }),
+      onChange: (used) =>
+        this.#emit("pool", {
+          used,
+          available: {
+            memoryBytes: memoryBytes - used.memoryBytes,
+            cpus: Math.max(0, cpus - used.cpus),
+          },
+        }),
+    });
   }
 
   async #command(): Promise<readonly string[]> {
@@ -261,9 +297,7 @@ export class TestRun {
   async #one(
     file: TestFile,
     index: number,
-    run: Run,
-    command: readonly string[],
-    history: History,
+    { run, command, history, pool }: FileContext,
   ): Promise<void> {
     const started = performance.now();
     const update: FileUpdate = {
@@ -282,6 +316,7 @@ export class TestRun {
         command,
         start,
         index,
+        pool,
         emit: makeEmit(this.id, (event) => this.#forward(event, update)),
         forward: (event) => this.#forward(event, update),
       });
@@ -368,6 +403,14 @@ export class TestRun {
       this.#emit("warning", { message });
     }
   }
+}
+
+/** What all files of a run share. */
+interface FileContext {
+  run: Run;
+  command: readonly string[];
+  history: History;
+  pool: Pool;
 }
 
 function isFailed(record: FileRecord | undefined): boolean {

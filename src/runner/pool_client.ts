@@ -1,0 +1,63 @@
+import { BelljarError } from "../errors.ts";
+import type { ResourceGrant, ResourceRequest } from "../lab/mod.ts";
+import type { Refusal } from "./pool.ts";
+import type { FromChild } from "./protocol.ts";
+
+interface Pending {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** Asks the parent for the resources of machines. */
+export class PoolClient {
+  readonly #send: (message: FromChild) => void;
+  #ids = 0;
+  #pending = new Map<number, Pending>();
+
+  constructor(send: (message: FromChild) => void) {
+    this.#send = send;
+  }
+
+  /**
+   * Waits until the resources are free.
+   *
+   * @throws {BelljarError} If they never will be.
+   * @throws {unknown} The reason of the request's signal, if that aborts first.
+   */
+  async reserve({ memoryBytes, cpus, names, signal }: ResourceRequest): Promise<ResourceGrant> {
+    signal?.throwIfAborted();
+    const id = ++this.#ids;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#pending.set(id, { resolve, reject });
+    const onAbort = () => reject(signal!.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    this.#send({ type: "reserve", id, memoryBytes, cpus, names: [...names] });
+    try {
+      await promise;
+    } catch (error) {
+      // Granted meanwhile or not: it is not wanted any more.
+      this.#send({ type: "release", id });
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
+      this.#pending.delete(id);
+    }
+    let isHeld = true;
+    return {
+      release: () => {
+        if (isHeld) this.#send({ type: "release", id });
+        isHeld = false;
+      },
+    };
+  }
+
+  /** The parent has granted a request. */
+  granted(id: number): void {
+    this.#pending.get(id)?.resolve();
+  }
+
+  /** The parent will never grant a request. */
+  refused(id: number, { summary, actual, next }: Refusal): void {
+    this.#pending.get(id)?.reject(new BelljarError(summary, { code: "POOL", actual, next }));
+  }
+}
