@@ -165,10 +165,11 @@ export class MachineLife {
     if (machine.client) this.#watchKernel(machine.client);
     machine.ended.then((end) => this.#onEnd(machine, end));
     const { image, memoryBytes: memory } = this.#facts;
-    const { how, howWhy, transport, transportWhy, accel, accelWhy, pid, kernel, timings } = info;
+    const { how, howWhy, transport, transportWhy, cid, accel, accelWhy, pid, kernel, timings } =
+      info;
     const why = { howWhy, transportWhy, accelWhy };
     emitEvent("vm_started", {
-      ...{ vm: this.name, image, how, transport, accel, memory, pid, kernel, timings },
+      ...{ vm: this.name, image, how, transport, cid, accel, memory, pid, kernel, timings },
       consolePath: console.path,
       ...why,
     });
