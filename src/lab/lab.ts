@@ -1,13 +1,15 @@
 import { StateError } from "../errors.ts";
-import { currentScope, type Scope, trackOperation } from "../scope/mod.ts";
+import { captureSite, currentScope, type Scope, trackOperation } from "../scope/mod.ts";
 import { type Duration, registerOptions } from "../values/mod.ts";
 import type { OperationOptions } from "./_link.ts";
 import { Barriers } from "./barrier.ts";
 import { type BootOptions, checkBoot, checkVm, hintFor, type VmOptions } from "./boot_options.ts";
 import { Claim, type ClaimOptions, reserveFor } from "./claim.ts";
 import { LabError } from "./errors.ts";
+import { checkUseFixture, type UseFixtureOptions } from "./fixture.ts";
 import { LabSnapshot, type Snapshot } from "./snapshot.ts";
 import type { ShutdownOptions } from "./machine_controls.ts";
+import { openFixture } from "./use_fixture.ts";
 import { Vm } from "./vm.ts";
 
 const checkBarrier = registerOptions<OperationOptions>("lab.barrier()", { signal: "abortSignal" });
@@ -203,6 +205,27 @@ export class Lab {
     if (failures.size === 0) return;
     await Promise.allSettled(targets.map((vm) => vm.kill()));
     throw this.#failed("restore", failures, targets.length);
+  }
+
+  /**
+   * Makes a machine that goes on from what a fixture has saved, as quickly as a clone of a template. The fixture is built
+   * when it is used first, and again when what it was made from has changed.
+   *
+   * @param path The file that calls `defineFixture()`, relative to the file that calls this.
+   * @throws {BelljarError} If it cannot be built; it tells what its author's code threw.
+   */
+  async fixture(path: string | URL, options: UseFixtureOptions = {}): Promise<Vm> {
+    checkUseFixture(options);
+    const { name, signal } = options;
+    await using snapshot = await openFixture(path, captureSite(), signal);
+    const { memoryBytes, cpus } = snapshot.open().spec;
+    const vm = this.vm(name ?? snapshot.vm, snapshot.image, { memory: memoryBytes, cpus });
+    try {
+      return await vm.restore(snapshot, { signal });
+    } catch (error) {
+      await vm[Symbol.asyncDispose]();
+      throw error;
+    }
   }
 
   /**

@@ -8,6 +8,15 @@ export { Console, type ConsoleStreamOptions } from "./console.ts";
 export { allowConsole, type ConsoleFindingListener, onConsoleFinding } from "./console_rules.ts";
 export * from "./errors.ts";
 export { File } from "./file.ts";
+export {
+  buildFixture,
+  collectFixture,
+  defineFixture,
+  type Fixture,
+  type FixtureFunction,
+  type FixtureOptions,
+  type UseFixtureOptions,
+} from "./fixture.ts";
 export { Lab, lab } from "./lab.ts";
 export type { OpenOptions } from "./open_flags.ts";
 export { type BatchItem, type BatchOperations, GuestOperations } from "./operations.ts";

@@ -4,7 +4,9 @@
  * @module
  */
 import { type Image, resolveImage } from "../image/mod.ts";
+import { StateError } from "../errors.ts";
 import { type TransportChoice, type Vmm, vmmFor } from "../vmm/mod.ts";
+import type { SnapshotParts } from "./snapshot.ts";
 
 /** What machines need of the host. */
 export interface ResourceRequest {
@@ -21,6 +23,13 @@ export interface ResourceGrant {
   release(): void;
 }
 
+/** A fixture that a machine shall be resumed from. */
+export interface FixtureRequest {
+  /** Absolute path of its file. */
+  path: string;
+  signal?: AbortSignal;
+}
+
 /** What labs take from whoever runs them. */
 export interface LabProviders {
   /** Finds an image by its name. */
@@ -29,6 +38,8 @@ export interface LabProviders {
   vmm(): Promise<Vmm>;
   /** Waits until the resources are free. */
   reserve(request: ResourceRequest): Promise<ResourceGrant>;
+  /** Finds what a fixture has saved, and builds it first if need be. */
+  fixture(request: FixtureRequest): Promise<SnapshotParts>;
 }
 
 const NOTHING: ResourceGrant = { release() {} };
@@ -41,6 +52,12 @@ const defaults: LabProviders = {
       accel: chosen("BELLJAR_ACCEL", ["auto", "kvm", "tcg"]),
     }),
   reserve: () => Promise.resolve(NOTHING),
+  fixture: ({ path }) =>
+    Promise.reject(
+      new StateError(`Cannot resume fixture "${path}": nobody here builds fixtures`, {
+        next: "run the file by `belljar run` or `deno test`",
+      }),
+    ),
 };
 
 let current = defaults;

@@ -12,6 +12,8 @@ export interface SnapshotParts {
   image: string;
   spec: SnapshotSpec;
   state: SavedState;
+  /** Whether it belongs to somebody else, as a fixture's does: it is never deleted then. */
+  isKept?: boolean;
 }
 
 /** The state of a machine at one moment. Machines are started from it as quickly as from a template. */
@@ -61,7 +63,7 @@ export class Snapshot implements AsyncDisposable {
     return this.#deleting ??= (async () => {
       await Promise.resolve();
       this.#registration.release();
-      await this.#parts.state.delete();
+      if (!this.#parts.isKept) await this.#parts.state.delete();
     })();
   }
 

@@ -93,6 +93,14 @@ class DefaultingVmm implements Vmm {
     return this.#inner.restore(state, this.#filled(spec));
   }
 
+  openState(path: string): ReturnType<Vmm["openState"]> {
+    return this.#inner.openState(path);
+  }
+
+  stateKey(): Promise<string> {
+    return this.#inner.stateKey();
+  }
+
   #filled(spec: MachineSpec): MachineSpec {
     const { transport, cold = false } = this.#defaults;
     return {

@@ -185,4 +185,12 @@ export interface Vmm {
   launch(spec: MachineSpec): Promise<Machine>;
   /** Starts a machine from a saved state. */
   restore(state: SavedState, spec: MachineSpec): Promise<Machine>;
+  /**
+   * Takes up a state that was moved to a folder of its own, by this process or another.
+   *
+   * @throws {HostError} If it is damaged, with the code `STATE_DAMAGED`.
+   */
+  openState(path: string): Promise<SavedState>;
+  /** Changes when machines of before can no longer be started from their saved states. */
+  stateKey(): Promise<string>;
 }

@@ -94,6 +94,19 @@ export class LocalVmm implements Vmm {
       }),
     );
   }
+
+  openState(path: string): Promise<SavedState> {
+    return Promise.reject(
+      new HostError(`Cannot use the state at "${path}" with the local VMM`, {
+        code: "NOT_LOCAL",
+        next: "run with --vmm qemu",
+      }),
+    );
+  }
+
+  stateKey(): Promise<string> {
+    return Promise.resolve("local"); // It has no states.
+  }
 }
 
 function refuseHardware({ name, disks = [], nics = [], expect, files = [] }: MachineSpec): void {

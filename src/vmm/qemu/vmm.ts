@@ -1,6 +1,8 @@
 import { BelljarError, BootError, HostError } from "../../errors.ts";
 import { cacheDir, type Run } from "../../host/mod.ts";
 import { emitEvent, timeScale, uncharged } from "../../scope/mod.ts";
+import { PROTOCOL_VERSION, VERSION } from "../../wire/mod.ts";
+import { sha256Hex } from "../_hash.ts";
 import { hostRun } from "../host_run.ts";
 import { drawSecret } from "../identity.ts";
 import { chooseTransport, type TransportDecision } from "../vsock.ts";
@@ -82,7 +84,13 @@ export class QemuVmm implements Vmm {
     return machine;
   }
 
-  /** Takes up a state that was moved to a folder of its own, by this process or another. */
+  async stateKey(): Promise<string> {
+    const qemu = await findQemu({ path: this.#options.qemu });
+    const { accel } = await this.accelerator();
+    const parts = [VERSION, PROTOCOL_VERSION, qemu.version, accel, await hostCpu()];
+    return (await sha256Hex(JSON.stringify(parts))).slice(0, 32);
+  }
+
   async openState(path: string): Promise<SavedState> {
     const entry = await readEntry(path);
     if (entry && !("damage" in entry)) {
