@@ -8,6 +8,7 @@ export {
   machineDefaults,
 } from "./machine_defaults.ts";
 export * from "./merge_runs.ts";
+export type { RunSummary } from "./run_summary.ts";
 export * from "./run_tests.ts";
 export * from "./shard.ts";
 export * from "./timings.ts";

@@ -1,27 +1,23 @@
 import { join } from "node:path";
-import { type RunFileOptions, shuffled } from "../dsl/mod.ts";
+import type { RunFileOptions } from "../dsl/mod.ts";
 import { cacheDir, closeCurrentRun, hostLimits, type Run } from "../host/mod.ts";
-import { type BelljarEvent, type FailureClass, isKind, type RunStatus } from "../report/events.ts";
+import { type BelljarEvent, type FailureClass, isKind } from "../report/events.ts";
 import type { Reporter } from "../report/reporter.ts";
 import { isOwnFailure, Tally } from "../report/tally.ts";
 import { errorInfo } from "../report/error_info.ts";
 import { hostRun } from "../vmm/host_run.ts";
 import { VERSION } from "../wire/mod.ts";
+import { chooseFiles } from "./choose_files.ts";
 import { CHILD_COMMAND, selfCommand } from "./child_command.ts";
 import type { TestFile } from "./discover.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventFile } from "./event_file.ts";
 import { FileProcess, type FileProcessResult } from "./file_process.ts";
-import {
-  type FileRecord,
-  type FileUpdate,
-  type History,
-  readHistory,
-  updateHistory,
-} from "./history.ts";
+import { type FileUpdate, type History, readHistory, updateHistory } from "./history.ts";
 import type { ListedTest, StartMessage } from "./protocol.ts";
 import { isMemoryShort, Pool } from "./pool.ts";
-import { type Shard, takeShard } from "./shard.ts";
+import { type RunSummary, summarize } from "./run_summary.ts";
+import type { Shard } from "./shard.ts";
 
 /** What is run, and how. */
 export interface RunTestsOptions {
@@ -56,12 +52,6 @@ export interface RunTestsOptions {
   requireAll?: boolean;
   /** Program and arguments that run a file. */
   command?: readonly string[];
-}
-
-/** How a run ended. */
-export interface RunSummary {
-  status: RunStatus;
-  exitCode: number;
 }
 
 /** A file with its tests, as `belljar list` shows it. */
@@ -123,7 +113,7 @@ export class TestRun {
     if (events !== undefined) this.#eventFile = new EventFile(events);
     try {
       const history = await readHistory(cwd);
-      const files = this.#chosen(history);
+      const files = chooseFiles(this.#options, history, this.#seed);
       const jobs = await this.#jobs(files.length);
       await this.#started(files.length, jobs);
       for (const file of files) {
@@ -152,7 +142,7 @@ export class TestRun {
   /** Loads the files without running a test, and names what would run. */
   async list(): Promise<ListedFile[]> {
     const history = await readHistory(this.#options.cwd);
-    const files = this.#chosen(history);
+    const files = chooseFiles(this.#options, history, this.#seed);
     const listed: ListedFile[] = [];
     try {
       const run = await hostRun();
@@ -183,21 +173,6 @@ export class TestRun {
     } finally {
       await closeCurrentRun();
     }
-  }
-
-  #chosen(history: History): TestFile[] {
-    const { files, rerunFailed, shard, shuffle, timings = {} } = this.#options;
-    const given = ({ file }: TestFile) => Object.hasOwn(timings, file) ? timings[file] : undefined;
-    const estimate = (file: TestFile) => given(file) ?? history.files[file.file]?.durationMs;
-    let chosen = [...files];
-    if (shard) chosen = takeShard(chosen, shard, given);
-    if (rerunFailed) chosen = chosen.filter(({ file }) => isFailed(history.files[file]));
-    if (shuffle) return shuffled(chosen.sort(byName), this.#seed);
-    const known = chosen.map(estimate).filter((ms) => ms !== undefined).sort((a, b) => a - b);
-    const median = known[Math.floor(known.length / 2)] ?? 0;
-    return chosen.map((file, index) => ({ file, index, ms: estimate(file) ?? median }))
-      .sort((a, b) => b.ms - a.ms || a.index - b.index)
-      .map(({ file }) => file);
   }
 
   async #jobs(files: number): Promise<number> {
@@ -380,19 +355,16 @@ export class TestRun {
   }
 
   #summary(): RunSummary {
-    const { skipped } = this.#tally.counts;
-    if (this.#interrupted) return { status: "interrupted", exitCode: 130 };
-    const infrastructure = [...this.#classes].every((kind) =>
-      kind === "host" || kind === "harness"
-    );
-    if (this.#classes.size > 0) {
-      return infrastructure ? { status: "error", exitCode: 3 } : { status: "failed", exitCode: 1 };
-    }
-    // A shard may be empty: there are more of them than files.
-    const mayBeEmpty = this.#options.allowEmpty || this.#options.shard !== undefined;
-    if (this.#selected === 0 && !mayBeEmpty) return { status: "error", exitCode: 2 };
-    if (this.#options.requireAll && skipped > 0) return { status: "failed", exitCode: 1 };
-    return { status: "passed", exitCode: 0 };
+    const { allowEmpty, shard, requireAll } = this.#options;
+    return summarize({
+      interrupted: this.#interrupted,
+      classes: this.#classes,
+      selected: this.#selected,
+      skipped: this.#tally.counts.skipped,
+      // A shard may be empty: there are more of them than files.
+      mayBeEmpty: allowEmpty === true || shard !== undefined,
+      requireAll: requireAll === true,
+    });
   }
 
   async #remember(): Promise<void> {
@@ -411,12 +383,4 @@ interface FileContext {
   command: readonly string[];
   history: History;
   pool: Pool;
-}
-
-function isFailed(record: FileRecord | undefined): boolean {
-  return record !== undefined && (record.failed.length > 0 || record.broken === true);
-}
-
-function byName(a: TestFile, b: TestFile): number {
-  return a.file < b.file ? -1 : 1;
 }
