@@ -7,6 +7,8 @@ export type AgentBinary = string | (() => string | Promise<string>);
 
 const ENCODER = new TextEncoder();
 const LEAVE_MS = 3_000;
+/** More guards than this that end by themselves are not replaced at once. */
+const MAX_LOST = 5;
 
 /**
  * The harness' end of the pipe to a run's guard: a process of its own that reads what it has to clean up, and does so as
@@ -23,6 +25,7 @@ export class GuardClient {
   readonly #groups = new Map<number, number>();
   readonly #dirs = new Set<string>();
   #kept = false;
+  #lost = 0;
 
   constructor(options: { dir: string; token: string; binary: AgentBinary }) {
     this.#dir = options.dir;
@@ -117,7 +120,9 @@ export class GuardClient {
       writer.abort().catch(() => {}); // already broken
       if (this.#child !== child) return;
       this.#child = undefined;
-      this.#starting = undefined; // the next message starts another
+      this.#starting = undefined;
+      // Killed by somebody: what it watched over needs another one. If that fails, the next message tells.
+      if (++this.#lost <= MAX_LOST) this.start().catch(() => {});
     });
     let text = "";
     for (const [pgid, ticks] of this.#groups) text += `group ${pgid} ${ticks}\n`;

@@ -48,8 +48,11 @@ export class Run implements AsyncDisposable {
   #closing: Promise<void> | undefined;
   readonly #onUnload = () => {
     // Without a guard nobody else would remove the folder before the next start.
-    if (this.#guard.pid === undefined && !this.#kept) {
+    if (this.#guard.pid !== undefined || this.#kept) return;
+    try {
       Deno.removeSync(this.dir, { recursive: true });
+    } catch {
+      // Somebody was first, or the next start sweeps it.
     }
   };
 

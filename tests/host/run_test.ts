@@ -4,6 +4,7 @@ import {
   groupMembers,
   MAX_RUN_DIR,
   openRun,
+  pause,
   processesWithToken,
   procStat,
   sweepRuns,
@@ -92,8 +93,8 @@ Deno.test("a guard that was killed is replaced and told everything", async () =>
   const child = await run.spawn("sleep", { args: ["300"], stdin: "null" });
   const first = run.guardPid!;
   Deno.kill(first, "SIGKILL");
+  while (run.guardPid === first || run.guardPid === undefined) await pause(5);
   const second = await run.spawn("sleep", { args: ["300"], stdin: "null" });
-  assert(run.guardPid !== first);
   await run.close();
   await Promise.all([child.status, second.status]);
 });
