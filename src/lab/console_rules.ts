@@ -38,6 +38,9 @@ const RULES: readonly { kind: ConsoleFindingKind; pattern: RegExp; says: string 
 /** A complaint of the kernel that nobody allowed. */
 export type ConsoleFindingListener = (error: ConsoleRuleError) => void;
 
+/** Complaints of one kind that follow each other within this time are one, in milliseconds. */
+const SAME_MS = 1_000;
+
 interface Allowance {
   pattern: string | RegExp;
   reason: string;
@@ -84,6 +87,7 @@ export class ConsoleScanner {
   readonly #onFinding: (error: ConsoleRuleError) => void;
   readonly #window = new TextWindow();
   #found = new Set<string>();
+  #lastMs = new Map<ConsoleFindingKind, number>();
 
   constructor(vm: string, onFinding: (error: ConsoleRuleError) => void) {
     this.#vm = vm;
@@ -107,10 +111,15 @@ export class ConsoleScanner {
   scan(raw: string): void {
     const rule = RULES.find(({ pattern }) => pattern.test(raw));
     if (!rule) return;
-    const line = visible(plainText(raw)).trim().slice(0, 500);
+    const line = visible(plainText(raw).trim()).slice(0, 500);
     const key = line.replace(/^(?:<\d+>)?\[\s*[\d.]+\]\s*(?:\[\s*[TC]\d+\]\s*)?/, "");
     if (this.#found.has(key) || isAllowed(line)) return;
     this.#found.add(key);
+    // A crash is told in several lines, and by console and log: one complaint.
+    const now = performance.now();
+    const last = this.#lastMs.get(rule.kind) ?? -Infinity;
+    this.#lastMs.set(rule.kind, now);
+    if (now - last < SAME_MS) return;
     const error = new ConsoleRuleError(`Machine "${this.#vm}" is not sound: ${rule.says}`, {
       vm: this.#vm,
       kind: rule.kind,
@@ -125,6 +134,7 @@ export class ConsoleScanner {
   /** Forgets what it found, because the machine starts anew. */
   restart(): void {
     this.#found = new Set();
+    this.#lastMs = new Map();
   }
 }
 

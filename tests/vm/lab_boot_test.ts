@@ -219,6 +219,26 @@ labTest("16: a complaint that is allowed ends no wait", async () => {
   assertEquals((await vm.run("echo goes on")).stdout, "goes on\n");
 });
 
+labTest(
+  "16: warnings of the kernel's log count although the console does not show them",
+  async () => {
+    const vm = await lab.vm("warned", "tiny").boot();
+    const line = "WARNING: possible circular locking dependency detected";
+    const waiting = vm.run(`echo '<4>${line}' > /dev/kmsg; sleep 300`);
+    const error = await assertRejects(() => waiting, ConsoleRuleError);
+    assertEquals(error.kind, "lockdep");
+    assertStringIncludes(error.line, line);
+    assertEquals((await vm.run("sleep 0.3; echo goes on")).stdout, "goes on\n");
+  },
+);
+
+labTest("16: a process that the kernel kills for its memory ends every wait", async () => {
+  const vm = await lab.vm("small", "tiny", { memory: "128M" }).boot();
+  const error = await assertRejects(() => vm.run("tail /dev/zero; sleep 300"), ConsoleRuleError);
+  assertEquals(error.kind, "oom");
+  assertEquals((await vm.run("echo the agent lives")).stdout, "the agent lives\n");
+});
+
 labTest("the clock can be read, set, moved and slept by", async () => {
   const vm = await lab.vm("clock", "tiny").boot({ time: new Date("2030-01-01T00:00:00Z") });
   const start = Date.UTC(2030, 0, 1) / 1000;
