@@ -1,10 +1,12 @@
 import { setEventSink } from "../scope/mod.ts";
 import { registerOptions } from "../values/mod.ts";
 import { BelljarError } from "../errors.ts";
+import type { BaseJob } from "./base_job.ts";
 import { startHostJob } from "./host_driver.ts";
 import { loadServices } from "./load_services.ts";
 import { checkLogs } from "./service_spec.ts";
 import { withServices } from "./services.ts";
+import type { OutputBuffer } from "./output_buffer.ts";
 import type { GroupOptions, ServiceSpec } from "./service_types.ts";
 import type { JobResult } from "./types.ts";
 
@@ -43,8 +45,8 @@ export async function runWithServices(
       signal: anySignal(running.signal, options.signal),
     });
     if (sink.isOwn) {
-      job.stdout.tap((chunk) => chunk && writeAll(Deno.stdout, chunk));
-      job.stderr.tap((chunk) => chunk && writeAll(Deno.stderr, chunk));
+      passOn(job.stdout, Deno.stdout);
+      passOn(job.stderr, Deno.stderr);
     }
     try {
       return (await job.wait(undefined, { throughStop: true })).assertOk();
@@ -87,6 +89,18 @@ function ownSink(): Disposable & { isOwn: boolean } {
     writeAll(Deno.stderr, new TextEncoder().encode(lines.join("")));
   });
   return { isOwn: true, [Symbol.dispose]: () => void setEventSink(undefined) };
+}
+
+/** Passes on what was written already, and what will be: a quick command has written before anybody can listen. */
+function passOn(from: OutputBuffer, to: { writeSync(data: Uint8Array): number }): void {
+  writeAll(to, from.read().data);
+  from.tap((chunk) => chunk && writeAll(to, chunk));
+}
+
+/** Writes what came while the job was being started, and then what comes. */
+function passOn(from: BaseJob["stdout"], to: { writeSync(data: Uint8Array): number }): void {
+  writeAll(to, from.bytes());
+  from.tap((chunk) => chunk && writeAll(to, chunk));
 }
 
 function writeAll(to: { writeSync(data: Uint8Array): number }, chunk: Uint8Array): void {
