@@ -1,7 +1,6 @@
 import { setEventSink } from "../scope/mod.ts";
 import { registerOptions } from "../values/mod.ts";
 import { BelljarError } from "../errors.ts";
-import type { BaseJob } from "./base_job.ts";
 import { startHostJob } from "./host_driver.ts";
 import { loadServices } from "./load_services.ts";
 import { checkLogs } from "./service_spec.ts";
@@ -94,12 +93,6 @@ function ownSink(): Disposable & { isOwn: boolean } {
 /** Passes on what was written already, and what will be: a quick command has written before anybody can listen. */
 function passOn(from: OutputBuffer, to: { writeSync(data: Uint8Array): number }): void {
   writeAll(to, from.read().data);
-  from.tap((chunk) => chunk && writeAll(to, chunk));
-}
-
-/** Writes what came while the job was being started, and then what comes. */
-function passOn(from: BaseJob["stdout"], to: { writeSync(data: Uint8Array): number }): void {
-  writeAll(to, from.bytes());
   from.tap((chunk) => chunk && writeAll(to, chunk));
 }
 
