@@ -130,12 +130,18 @@ const START = {
   early: {
     after: "local-fs.target systemd-tmpfiles-setup.service",
     wantedBy: "sysinit.target",
+    type: "simple",
   },
-  booted: { after: "multi-user.target", wantedBy: "multi-user.target" },
+  // idle: behind what is still to be started without being ordered.
+  booted: {
+    after: "graphical.target multi-user.target",
+    wantedBy: "multi-user.target",
+    type: "idle",
+  },
 };
 
 function startSystemd(start: "booted" | "early"): string {
-  const { after, wantedBy } = START[start];
+  const { after, wantedBy, type } = START[start];
   return `
 cp /agent /newroot/run/belljar/agent
 copy_secret /newroot/run/belljar/secret
@@ -158,6 +164,7 @@ Conflicts=shutdown.target
 Before=shutdown.target
 
 [Service]
+Type=${type}
 ExecStart=/run/belljar/agent agent --control $port --secret-file /run/belljar/secret $listen
 Restart=on-failure
 OOMScoreAdjust=-999

@@ -15,7 +15,7 @@ import type { Image } from "./image.ts";
 import { chosenKernel, kernelPart } from "./kernel.ts";
 
 /** Changes whenever the same inputs give another image. */
-const VERSION = 4;
+const VERSION = 5;
 
 /**
  * Prepares a kernel with a root file system on a disk of its own, made without root. The tree itself

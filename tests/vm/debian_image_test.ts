@@ -74,7 +74,7 @@ Deno.test({
         await using clone = await host.vmm.launch(spec(name));
         assertEquals([clone.info.how, clone.info.howWhy], ["clone", ""]);
         const inClone = (command: string) => shell(clone.client!, `${command} 2>&1`);
-        assertEquals(await inClone("systemctl is-system-running"), "running\n");
+        assertEquals(await inClone("systemctl is-system-running --wait"), "running\n");
         assertEquals(await inClone("hostname; cat /etc/belljar-test"), `${name}\nof clones\n`);
         await inClone(`echo ${name} >>/root/log && sync && echo 3 >/proc/sys/vm/drop_caches`);
         assertEquals(await inClone("cat /root/log"), `${name}\n`);
