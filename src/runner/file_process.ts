@@ -7,6 +7,7 @@ import {
   isKind,
   type TestStarted,
 } from "../report/events.ts";
+import { isInfrastructure } from "../dsl/mod.ts";
 import { formatSeconds } from "../values/mod.ts";
 import { LineChannel } from "./_line_channel.ts";
 import { OutputReader } from "./_output_reader.ts";
@@ -29,6 +30,8 @@ export interface FileProcessOptions {
   index: number;
   /** Where its machines get memory and processors from. */
   pool?: Pool;
+  /** Whether another process runs what this one leaves undone if it is killed by somebody else. */
+  mayRetry?: boolean;
 }
 
 /** How the process of a file ended. */
@@ -36,6 +39,8 @@ export interface FileProcessResult extends ChildResult {
   exit?: { code: number; signal?: string };
   listed?: ListedTest[];
   note?: string;
+  /** Tests that another process has to run, those that ran when this one was killed first. */
+  retry?: { running: string[]; waiting: string[] };
 }
 
 /** Longest time until the process connects. */
@@ -255,6 +260,8 @@ export class FileProcess {
       name: "FileEndedError",
       message: `The file did not end by itself: ${result.reason}`,
     };
+    const willRetry = this.#options.mayRetry === true && result.status === "crashed" &&
+      isInfrastructure(result.class);
     for (const started of this.#running.values()) {
       const { file, test, meta, attempt, place, ts } = started;
       const isInterrupted = result.status === "interrupted";
@@ -268,8 +275,13 @@ export class FileProcess {
         ...isInterrupted
           ? { status: "skipped", reason: "interrupted" }
           : { status: "failed", class: result.class ?? "test", error },
+        ...willRetry && { willRetry },
       });
       this.#left.delete(test);
+    }
+    if (willRetry) {
+      const retry = { running: [...this.#running.keys()], waiting: [...this.#left] };
+      return { ...result, exit, retry };
     }
     for (const test of this.#left) {
       this.#options.emit("test_finished", {

@@ -272,10 +272,10 @@ export class TestRun {
   async #one(
     file: TestFile,
     index: number,
-    { run, command, history, pool }: FileContext,
+    context: FileContext,
   ): Promise<void> {
     const started = performance.now();
-    const update: FileUpdate = {
+    const update: RunningUpdate = {
       file: file.file,
       durationMs: 0,
       complete: false,
@@ -283,29 +283,16 @@ export class TestRun {
       failed: [],
       broken: false,
     };
-    let result: FileProcessResult;
-    try {
-      const start = await this.#startMessage(file, run, history, false);
-      const process = new FileProcess({
-        run,
-        command,
-        start,
-        index,
-        pool,
-        emit: makeEmit(this.id, (event) => this.#forward(event, update)),
-        forward: (event) => this.#forward(event, update),
-      });
-      this.#running.add(process);
-      if (this.#stopping) process.interrupt();
-      result = await process.run();
-      this.#running.delete(process);
-    } catch (error) {
-      result = {
-        status: "crashed",
-        class: "host",
-        reason: "its process cannot be started",
-        error: errorInfo(error),
-      };
+    let result = await this.#process(file, index, context, update);
+    const { retry } = result;
+    if (retry && !this.#stopping) {
+      const message = `${file.file}: ${result.reason}; what it left undone runs once more`;
+      this.#emit("warning", { file: file.file, message });
+      const names = [...retry.running, ...retry.waiting];
+      update.retried = new Set(retry.running);
+      // Killed while it was loaded: then all of it is undone.
+      const again = names.length > 0 ? names : undefined;
+      result = await this.#process(file, index, context, update, { attempt: 2, names: again });
     }
     update.durationMs = performance.now() - started;
     const { status, reason, class: kind, error, exit } = result;
@@ -323,10 +310,52 @@ export class TestRun {
     this.#updates.push(update);
   }
 
-  #forward(event: BelljarEvent, update: FileUpdate): void {
+  /** Runs one process for a file; one that cannot be started is a result too. */
+  async #process(
+    file: TestFile,
+    index: number,
+    { run, command, history, pool }: FileContext,
+    update: RunningUpdate,
+    again: { attempt: number; names?: string[] } = { attempt: 1 },
+  ): Promise<FileProcessResult> {
+    try {
+      const start = await this.#startMessage(file, run, history, false);
+      const { attempt, names } = again;
+      const selection = names ? { ...start.options.selection, names } : start.options.selection;
+      const process = new FileProcess({
+        run,
+        command,
+        start: { ...start, attempt, options: { ...start.options, selection } },
+        index,
+        pool,
+        mayRetry: attempt === 1,
+        emit: makeEmit(this.id, (event) => this.#forward(event, update)),
+        forward: (event) => this.#forward(event, update),
+      });
+      this.#running.add(process);
+      if (this.#stopping) process.interrupt();
+      const result = await process.run();
+      this.#running.delete(process);
+      return result;
+    } catch (error) {
+      return {
+        status: "crashed",
+        class: "host",
+        reason: "its process cannot be started",
+        error: errorInfo(error),
+      };
+    }
+  }
+
+  #forward(event: BelljarEvent, update: RunningUpdate): void {
     if (isKind(event, "file_loaded")) {
       this.#selected += event.tests.length;
-      update.complete = event.tests.length === event.defined;
+      if (!update.retried) update.complete = event.tests.length === event.defined;
+    }
+    if (isKind(event, "test_finished") && !event.willRetry) {
+      if (event.status === "passed" && update.retried?.has(event.test)) {
+        event = { ...event, status: "flaky", attempt: event.attempt + 1 };
+      }
     }
     if (isKind(event, "test_finished") && !event.willRetry) {
       if (event.status === "failed") update.failed.push(event.test);
@@ -375,6 +404,12 @@ export class TestRun {
       this.#emit("warning", { message });
     }
   }
+}
+
+/** What a run shows about a file, so far. */
+interface RunningUpdate extends FileUpdate {
+  /** Tests that ran when the first process of the file was killed. */
+  retried?: Set<string>;
 }
 
 /** What all files of a run share. */

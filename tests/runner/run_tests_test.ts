@@ -282,3 +282,26 @@ Deno.test("defining a test while tests run fails by name", async () => {
   });
   assertStringIncludes((await project.run()).out, `Cannot define test "late"`);
 });
+
+Deno.test("what a file leaves undone runs once more when somebody kills its process", async () => {
+  await using project = await makeProject({
+    "x.test.ts": `import { test } from "belljar";
+      test("before", () => {});
+      test("killed once", async () => {
+        if (await Deno.stat("once").catch(() => undefined)) return;
+        await Deno.writeTextFile("once", "");
+        Deno.kill(Deno.pid, "SIGKILL");
+        await new Promise(() => {});
+      });
+      test("after", () => {});`,
+  });
+  const { code, events, out } = await project.run();
+  assertEquals(code, 0);
+  assertEquals(outcomes(events), [
+    "x.test.ts > after: passed",
+    "x.test.ts > before: passed",
+    "x.test.ts > killed once: flaky",
+  ]);
+  assertEquals(ofKind(events, "file_started").map(({ attempt }) => attempt), [1, 2]);
+  assertStringIncludes(out, "what it left undone runs once more");
+});
