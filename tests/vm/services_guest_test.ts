@@ -33,7 +33,7 @@ test("services of a guest start in order, are probed there, and end with their s
   assertEquals(group.env().WEB_PORT, String(http));
   // Between two connections nobody listens for a moment.
   await vm.waitUntil(
-    async () => (await vm.run(`wget -q -T 5 -O - http://127.0.0.1:${http}/`)).stdout === "hello",
+    async () => (await vm.run(`nc 127.0.0.1 ${http} < /dev/null`)).stdout.endsWith("hello"),
     { timeout: 60, interval: 0.05 },
   );
   const pids = group.all.map(({ job }) => job.pid);
