@@ -1,5 +1,5 @@
 import { ImageError } from "../errors.ts";
-import { lockFile } from "../host/mod.ts";
+import { lockFile, tryLockFile } from "../host/mod.ts";
 
 /** Options for {@linkcode publish}. */
 export interface PublishOptions {
@@ -118,7 +118,25 @@ export async function makeDir(path: string): Promise<void> {
 
 async function removeLeftovers(parent: string, name: string): Promise<void> {
   for await (const entry of Deno.readDir(parent)) {
-    if (entry.name.startsWith(`.${name}${TMP_MARK}`)) await removeTree(`${parent}/${entry.name}`);
+    if (!entry.name.startsWith(`.${name}${TMP_MARK}`)) continue;
+    // A tool that outlived its builder may still write there; then a later build removes it.
+    await removeTree(`${parent}/${entry.name}`).catch(() => {});
+  }
+}
+
+/** Removes what builders that were killed left in a folder of entries, and their locks. */
+export async function sweepLeftovers(parent: string): Promise<void> {
+  const names = (await Array.fromAsync(Deno.readDir(parent))).map(({ name }) => name);
+  for (const file of names) {
+    const [, name] = /^\.(.+)\.lock$/.exec(file) ?? [];
+    if (name === undefined) continue;
+    const isUsed = names.some((other) => other === name);
+    const isLeft = names.some((other) => other.startsWith(`.${name}${TMP_MARK}`));
+    if (isUsed && !isLeft) continue;
+    using lock = await tryLockFile(`${parent}/${file}`);
+    if (!lock) continue; // it is being built
+    await removeLeftovers(parent, name);
+    if (!isUsed && !await exists(`${parent}/${name}`)) await removeTree(`${parent}/${file}`);
   }
 }
 

@@ -2,7 +2,7 @@ import { bytes, checkOptions, optionTable, type Size } from "../values/mod.ts";
 import { IMAGE_RECORD, readImage } from "./_image_store.ts";
 import { ROOT_RECORD } from "./_root_disk.ts";
 import { tryLockFile } from "../host/mod.ts";
-import { removeTree } from "./_store.ts";
+import { removeTree, sweepLeftovers } from "./_store.ts";
 import { buildContext, type BuildOptions } from "./build_context.ts";
 import type { ImageKind } from "./image.ts";
 import { KERNEL_RECORD } from "./kernel.ts";
@@ -97,6 +97,9 @@ export async function cleanImages(
   const { name, all = false } = options;
   const cap = all ? 0 : bytes(options.cap ?? DEFAULT_CAP, "cap of cleanImages()");
   const { cacheDir } = await buildContext(build);
+  for (const [section] of SECTIONS) {
+    await sweepLeftovers(`${cacheDir}/${section}`).catch(ignoreMissing);
+  }
   const sections = await Promise.all(
     SECTIONS.map(([section, record]) => entriesOf(cacheDir, section, record)),
   );

@@ -76,6 +76,28 @@ Deno.test("cleanImages() removes by name, and everything", async () => {
   assertEquals(left, []);
 });
 
+Deno.test("cleanImages() sweeps what killed builders left, but not what is being built", async () => {
+  await using dir = await cache();
+  const root = `${dir.options.cacheDir}/images`;
+  for (const name of ["dead-1", "busy-2"]) {
+    await Deno.mkdir(`${root}/.${name}.tmp-00000000`);
+    await Deno.writeTextFile(`${root}/.${name}.tmp-00000000/half`, "x");
+    await Deno.writeTextFile(`${root}/.${name}.lock`, "");
+  }
+  const hidden = async () => {
+    const entries = await Array.fromAsync(Deno.readDir(root));
+    return entries.map(({ name }) => name).filter((name) => /dead|busy/.test(name)).toSorted();
+  };
+  {
+    using _lock = await lockFile(`${root}/.busy-2.lock`);
+    await cleanImages({}, dir.options);
+    assertEquals(await hidden(), [".busy-2.lock", ".busy-2.tmp-00000000"]);
+  }
+  await cleanImages({}, dir.options);
+  assertEquals(await hidden(), []);
+  assertEquals(await dir.names(), ["c", "b", "a"]);
+});
+
 Deno.test("cleanImages() refuses unknown options", async () => {
   await assertRejects(
     () => cleanImages({ cpa: 3 } as Record<string, unknown>),
