@@ -1,6 +1,5 @@
 import { HostError } from "../errors.ts";
-import { currentRun } from "../host/mod.ts";
-import { agentBinary } from "../image/mod.ts";
+import { hostRun } from "./host_run.ts";
 import { currentScope, runScope, type Scope } from "../scope/mod.ts";
 import { type OptionTable, registerOptions, signalNumber } from "../values/mod.ts";
 import type { DriverEvents, ProcessDriver, SignalTarget } from "./driver.ts";
@@ -100,7 +99,7 @@ class HostDriver implements ProcessDriver {
   ): Promise<HostDriver> {
     const { cwd, env = {}, clearEnv, stdin = "null", mergeStderr, signal } = options;
     await checkCwd(command, cwd);
-    const run = await currentRun({ agentBinary: () => agentBinary() });
+    const run = await hostRun();
     const token = crypto.randomUUID();
     // The shell joins the outputs: two pipes would lose their order.
     const [program, ...args] = mergeStderr

@@ -1,4 +1,4 @@
-import { currentRun } from "../host/mod.ts";
+import { hostRun } from "./host_run.ts";
 import { BelljarError } from "../errors.ts";
 import { startHostJob } from "./host_driver.ts";
 import { exchange, type HttpAnswer, type HttpRequest } from "./http_exchange.ts";
@@ -67,7 +67,7 @@ export const hostPlace: ServicePlace = {
         next: 'add "net" to "unstable" in deno.json, or use another probe',
       });
     }
-    const run = await currentRun();
+    const run = await hostRun();
     const path = `${run.dir}/n${crypto.randomUUID().slice(0, 8)}`;
     const socket = (listenDatagram as unknown as (options: unknown) => DatagramSocket)({
       transport: "unixpacket",

@@ -1,5 +1,4 @@
-import { currentRun } from "../host/mod.ts";
-import { agentBinary } from "../image/mod.ts";
+import { hostRun } from "./host_run.ts";
 
 let root: string | undefined;
 
@@ -11,6 +10,6 @@ export function setOutputRoot(dir: string | undefined): void {
 /** The folder under which outputs of jobs are kept: what was set, else one in this run's own folder. */
 export async function outputRoot(): Promise<string> {
   if (root !== undefined) return root;
-  const run = await currentRun({ agentBinary: () => agentBinary() });
+  const run = await hostRun();
   return `${run.dir}/jobs`;
 }

@@ -5,6 +5,7 @@ import {
   assertStringIncludes,
   assertThrows,
 } from "@std/assert";
+import { BelljarError } from "../../src/errors.ts";
 import { closeCurrentRun, processesWithToken } from "../../src/host/mod.ts";
 import { currentRun, isLive, processes, procStat } from "../../src/host/mod.ts";
 import { agentBinary } from "../../src/image/mod.ts";
@@ -21,6 +22,7 @@ import {
   withServices,
 } from "../../src/jobs/mod.ts";
 import { Scope, setEventSink } from "../../src/scope/mod.ts";
+import { scriptArgs } from "./_child.ts";
 
 const SERVER = new URL("./fixtures/server.ts", import.meta.url).pathname;
 const serve = (port = "{{port.http}}", ...rest: string[]): string[] => [
@@ -429,6 +431,23 @@ test("stop.command asks before the signal does", async (tmp) => {
   });
   const { how, result } = await db.stop();
   assertEquals([how, result.status, result.stdout], ["graceful", "done:0", "bye\n"]);
+});
+
+Deno.test("probe.notify() hears READY=1", async () => {
+  const path = new URL("./fixtures/notify.ts", import.meta.url).pathname;
+  const [run, ...flags] = await scriptArgs(path);
+  const own = flags.slice(flags.indexOf("-q") + 1, -1);
+  const { stdout, success } = await new Deno.Command(Deno.execPath(), {
+    args: [run!, "--unstable-net", ...flags, ...own, path, "service"],
+    cwd: new URL("../../", import.meta.url),
+  }).output();
+  assertEquals([new TextDecoder().decode(stdout), success], ["ready\n", true]);
+});
+
+test("probe.notify() says what it needs where datagrams are off", async () => {
+  const spec = { name: "warm", command: "sleep 300", ready: probe.notify() };
+  const error = await assertRejects(() => service(spec), BelljarError);
+  assertEquals(error.code, "NO_DATAGRAM");
 });
 
 test("a service is restarted as often as it may be, then it has failed", async (tmp) => {
