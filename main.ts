@@ -7,6 +7,10 @@ if (import.meta.main) {
     const { runChild } = await import("./src/runner/child.ts");
     await runChild(socket);
   }
+  if (command === "__fixture" && socket !== undefined) {
+    const { runFixtureBuilder } = await import("./src/runner/fixtures/builder.ts");
+    await runFixtureBuilder(socket);
+  }
   const { runCli } = await import("./src/cli/mod.ts");
   Deno.exit(await runCli(Deno.args));
 }

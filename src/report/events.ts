@@ -122,7 +122,8 @@ interface Somewhere {
 export interface RunStarted extends Base<"run_started"> {
   versions: Record<string, string>;
   host: { os: string; arch: string; cpus: number; memoryBytes: number };
-  budget: { jobs: number };
+  /** Files at the same time, and what all machines together may use. */
+  budget: { jobs: number; memoryBytes?: number; cpus?: number };
   seed: number;
   shard?: { index: number; total: number };
   /** How many files will run. */
@@ -329,6 +330,20 @@ export interface TemplateBuilt extends Base<"template_built">, Somewhere {
   durationMs: number;
 }
 
+/** A fixture is being built: it was not there, or what it is made from has changed. */
+export interface FixtureBuilding extends Base<"fixture_building">, Somewhere {
+  fixture: string;
+}
+
+/** A fixture was built. */
+export interface FixtureBuilt extends Base<"fixture_built">, Somewhere {
+  fixture: string;
+  key: string;
+  durationMs: number;
+  /** Bytes on disk. */
+  bytes: number;
+}
+
 /** Something that the reader should know; nothing failed. */
 export interface Warning extends Base<"warning">, Somewhere {
   message: string;
@@ -357,6 +372,8 @@ export type KnownEvent =
   | ResourceClosed
   | Pool
   | TemplateBuilt
+  | FixtureBuilding
+  | FixtureBuilt
   | Warning;
 
 /** Names of the kinds that this version writes. */

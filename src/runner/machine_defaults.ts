@@ -3,6 +3,7 @@ import { resolveImage } from "../image/mod.ts";
 import { setLabProviders } from "../lab/mod.ts";
 import { type MachineSpec, type SavedState, type Vmm, type VmmChoice, vmmFor } from "../vmm/mod.ts";
 import type { LoadedConfig } from "./config.ts";
+import { Fixtures } from "./fixtures/mod.ts";
 
 /** What a run says about all its machines. */
 export interface MachineDefaults {
@@ -50,14 +51,16 @@ export function machineDefaults(env: (name: string) => string | undefined): Mach
   };
 }
 
-/** Makes labs use the run's choices and the images of the configuration. */
+/** Makes labs use the run's choices and the images of the configuration, and find fixtures. */
 export function installMachineDefaults(
   defaults: MachineDefaults,
   config: () => Promise<LoadedConfig>,
 ): void {
   const { vmm, accel, transport, cold } = defaults;
   const choice: VmmChoice = { ...vmm && { vmm }, ...accel && { accel } };
+  const fixtures = new Fixtures();
   setLabProviders({
+    fixture: async (request) => (await fixtures.open(request)).parts,
     async vmm() {
       const inner = await vmmFor(choice);
       return transport || cold ? new DefaultingVmm(inner, { transport, cold }) : inner;

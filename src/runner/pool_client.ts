@@ -8,6 +8,17 @@ interface Pending {
   reject(error: unknown): void;
 }
 
+/** The pool will never grant what was asked for. */
+export class PoolError extends BelljarError {
+  readonly refusal: Refusal;
+
+  constructor(refusal: Refusal) {
+    const { summary, actual, next } = refusal;
+    super(summary, { code: "POOL", actual, next });
+    this.refusal = refusal;
+  }
+}
+
 /** Asks the parent for the resources of machines. */
 export class PoolClient {
   readonly #send: (message: FromChild) => void;
@@ -57,7 +68,7 @@ export class PoolClient {
   }
 
   /** The parent will never grant a request. */
-  refused(id: number, { summary, actual, next }: Refusal): void {
-    this.#pending.get(id)?.reject(new BelljarError(summary, { code: "POOL", actual, next }));
+  refused(id: number, refusal: Refusal): void {
+    this.#pending.get(id)?.reject(new PoolError(refusal));
   }
 }
