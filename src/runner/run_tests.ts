@@ -1,13 +1,12 @@
-import { join } from "node:path";
-import type { RunFileOptions } from "../dsl/mod.ts";
-import { cacheDir, closeCurrentRun, hostLimits, type Run } from "../host/mod.ts";
+import { closeCurrentRun, hostLimits, type Run } from "../host/mod.ts";
 import { type BelljarEvent, type FailureClass, isKind } from "../report/events.ts";
 import type { Reporter } from "../report/reporter.ts";
 import { isOwnFailure, Tally } from "../report/tally.ts";
 import { errorInfo } from "../report/error_info.ts";
 import { hostRun } from "../vmm/host_run.ts";
 import { VERSION } from "../wire/mod.ts";
-import { chooseFiles } from "./choose_files.ts";
+import { type Budget, budgetFor, type BudgetOptions } from "./budget.ts";
+import { chooseFiles, type ChooseFilesOptions } from "./choose_files.ts";
 import { CHILD_COMMAND, selfCommand } from "./child_command.ts";
 import type { TestFile } from "./discover.ts";
 import { type Emit, makeEmit } from "./emit.ts";
@@ -17,35 +16,15 @@ import { type FileUpdate, type History, readHistory, updateHistory } from "./his
 import type { ListedTest, StartMessage } from "./protocol.ts";
 import { isMemoryShort, Pool } from "./pool.ts";
 import { type RunSummary, summarize } from "./run_summary.ts";
-import type { Shard } from "./shard.ts";
+import { startMessage, type StartOptions, type StartParts } from "./start_message.ts";
 
 /** What is run, and how. */
-export interface RunTestsOptions {
-  files: readonly TestFile[];
+export interface RunTestsOptions extends StartOptions, BudgetOptions, ChooseFilesOptions {
   cwd: string;
-  /** Files that run at the same time; as many as there are cores by default. */
-  jobs?: number;
-  file: Omit<RunFileOptions, "interrupt" | "unmet">;
   reporters: readonly Reporter[];
   /** Where all events are written as JSON lines. */
   events?: string;
-  artifacts?: string;
-  /** Memory that all machines together may use, in bytes; 80 % of the host's by default. */
-  memoryBytes?: number;
-  /** Processors that machines are given at the same time; {@linkcode CPU_OVERCOMMIT} times the host's by default. */
-  cpus?: number;
-  cpuOvercommit?: number;
-  /** Ends the run after this many failed tests. */
-  bail?: number;
-  shard?: Shard;
-  /** How long files took, in milliseconds: the same on all nodes of a sharded run, unlike what this host recorded. */
-  timings?: Record<string, number>;
-  /** Runs only what failed before. */
-  rerunFailed?: boolean;
-  /** Runs files in an order that the seed decides. */
-  shuffle?: boolean;
   seed?: number;
-  strict?: boolean;
   /** Whether it is fine that no test was chosen. */
   allowEmpty?: boolean;
   /** Whether skipped tests count as failures. */
@@ -61,11 +40,6 @@ export interface ListedFile {
   note?: string;
   error?: string;
 }
-
-/** Part of the host's memory that machines may use. */
-const MEMORY_SHARE = 0.8;
-/** Machines are idle most of the time: so many of their processors share one of the host's. */
-const CPU_OVERCOMMIT = 8;
 
 /** A run of test files: one process each, some at the same time. */
 export class TestRun {
@@ -114,8 +88,8 @@ export class TestRun {
     try {
       const history = await readHistory(cwd);
       const files = chooseFiles(this.#options, history, this.#seed);
-      const jobs = await this.#jobs(files.length);
-      await this.#started(files.length, jobs);
+      const budget = await budgetFor(this.#options, files.length);
+      await this.#started(files.length, budget);
       for (const file of files) {
         const estimateMs = history.files[file.file]?.durationMs;
         this.#emit("file_discovered", {
@@ -123,7 +97,7 @@ export class TestRun {
           ...estimateMs !== undefined && { estimateMs },
         });
       }
-      await this.#all(files, jobs, history);
+      await this.#all(files, budget, history);
       const summary = this.#summary();
       await this.#remember();
       this.#emit("run_finished", {
@@ -149,7 +123,7 @@ export class TestRun {
       const command = await this.#command();
       for (const [index, file] of files.entries()) {
         if (this.#stopping) break;
-        const start = await this.#startMessage(file, run, history, true);
+        const start = await this.#startMessage(file, run, history, { list: true });
         const process = new FileProcess({
           run,
           command,
@@ -175,20 +149,13 @@ export class TestRun {
     }
   }
 
-  async #jobs(files: number): Promise<number> {
-    const { jobs } = this.#options;
-    if (jobs !== undefined) return jobs;
-    const { cores } = await hostLimits();
-    return Math.max(1, Math.min(files, Math.floor(cores)));
-  }
-
-  async #started(files: number, jobs: number): Promise<void> {
+  async #started(files: number, budget: Budget): Promise<void> {
     const { cwd, shard } = this.#options;
     const { memoryBytes, cores } = await hostLimits();
     this.#emit("run_started", {
       versions: { belljar: VERSION, deno: Deno.version.deno },
       host: { os: Deno.build.os, arch: Deno.build.arch, cpus: cores, memoryBytes },
-      budget: { jobs },
+      budget,
       seed: this.#seed,
       ...shard && { shard },
       files,
@@ -196,11 +163,11 @@ export class TestRun {
     });
   }
 
-  async #all(files: readonly TestFile[], jobs: number, history: History): Promise<void> {
+  async #all(files: readonly TestFile[], budget: Budget, history: History): Promise<void> {
     if (files.length === 0) return;
     const run = await hostRun();
     const command = await this.#command();
-    const pool = await this.#pool();
+    const pool = this.#pool(budget);
     let next = 0;
     const worker = async () => {
       while (next < files.length && !this.#stopping) {
@@ -209,16 +176,13 @@ export class TestRun {
       }
     };
     try {
-      await Promise.all(Array.from({ length: jobs }, worker));
+      await Promise.all(Array.from({ length: budget.jobs }, worker));
     } finally {
       pool.close();
     }
   }
 
-  async #pool(): Promise<Pool> {
-    const limits = await hostLimits();
-    const { memoryBytes = Math.floor(limits.memoryBytes * MEMORY_SHARE) } = this.#options;
-    const { cpuOvercommit = CPU_OVERCOMMIT, cpus = limits.cores * cpuOvercommit } = this.#options;
+  #pool({ memoryBytes, cpus }: Budget): Pool {
     return new Pool({
       memoryBytes,
       cpus,
@@ -239,34 +203,20 @@ export class TestRun {
     return [...this.#options.command ?? await selfCommand(), CHILD_COMMAND];
   }
 
-  async #startMessage(
+  #startMessage(
     file: TestFile,
     run: Run,
     history: History,
-    list: boolean,
+    parts: Partial<StartParts> = {},
   ): Promise<StartMessage> {
-    const { file: options, strict = false, artifacts, rerunFailed, bail, shuffle } = this.#options;
-    const record = history.files[file.file];
-    const names = rerunFailed && record && !record.broken ? record.failed : undefined;
-    return {
-      type: "start",
-      path: file.path,
-      file: file.file,
+    return startMessage(this.#options, {
+      file,
+      record: history.files[file.file],
       run: this.id,
+      dir: run.dir,
       seed: this.#seed,
-      attempt: 1,
-      mark: crypto.randomUUID(),
-      list,
-      strict,
-      ...artifacts !== undefined && { artifacts },
-      options: {
-        ...options,
-        ...names && { selection: { ...options.selection, names } },
-        ...bail !== undefined && { maxFailures: bail },
-        ...shuffle && { shuffleSeed: this.#seed },
-      },
-      stage: { dir: join(run.dir, "stage"), cacheDir: join(await cacheDir(), "stage") },
-    };
+      ...parts,
+    });
   }
 
   async #one(
@@ -319,16 +269,14 @@ export class TestRun {
     again: { attempt: number; names?: string[] } = { attempt: 1 },
   ): Promise<FileProcessResult> {
     try {
-      const start = await this.#startMessage(file, run, history, false);
-      const { attempt, names } = again;
-      const selection = names ? { ...start.options.selection, names } : start.options.selection;
+      const start = await this.#startMessage(file, run, history, again);
       const process = new FileProcess({
         run,
         command,
-        start: { ...start, attempt, options: { ...start.options, selection } },
+        start,
         index,
         pool,
-        mayRetry: attempt === 1,
+        mayRetry: again.attempt === 1,
         emit: makeEmit(this.id, (event) => this.#forward(event, update)),
         forward: (event) => this.#forward(event, update),
       });
