@@ -1,3 +1,4 @@
+import { BelljarError } from "../errors.ts";
 import { emitEvent, type Registration, type Scope } from "../scope/mod.ts";
 import { milliseconds } from "../values/mod.ts";
 import { type ServiceGraph, serviceGraph } from "./service_graph.ts";
@@ -28,6 +29,9 @@ export class ServiceGroupRun implements ServiceGroup {
   readonly #startMs = performance.now();
   /** In which order they were started. */
   readonly #started: ServiceRun[] = [];
+  /** Ends the start. */
+  readonly #giveUp = new AbortController();
+  #startWork: Promise<void> | undefined;
   #stopping: Promise<StopReport[]> | undefined;
   #registration: Registration | undefined;
   #free = Infinity;
@@ -98,9 +102,13 @@ export class ServiceGroupRun implements ServiceGroup {
   }
 
   /** Starts all; on failure everything that was started is stopped, and the first failure is thrown. */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    return this.#startWork = this.#startAll();
+  }
+
+  async #startAll(): Promise<void> {
     const { signal, timeout } = this.#options;
-    const stop = new AbortController();
+    const stop = this.#giveUp;
     const aborted = () => stop.abort(signal!.reason);
     signal?.throwIfAborted();
     signal?.addEventListener("abort", aborted, { once: true });
@@ -246,6 +254,8 @@ export class ServiceGroupRun implements ServiceGroup {
   }
 
   async #stopAll(): Promise<StopReport[]> {
+    this.#giveUp.abort(new BelljarError("The services were stopped while they started"));
+    await this.#startWork?.catch(() => {}); // Whoever started them has the error.
     const { reports, error } = await this.#stopInOrder();
     this.#registration?.release();
     if (error) throw error;

@@ -19,6 +19,7 @@ import {
   services,
   ServiceStartError,
   ServiceStopError,
+  waitUntil,
   withServices,
 } from "../../src/jobs/mod.ts";
 import { Scope, setEventSink } from "../../src/scope/mod.ts";
@@ -529,6 +530,46 @@ test("the end of the scope stops a service and tells nobody that it was forgotte
     false,
   ]]);
   assertEquals(db.state, "stopped");
+});
+
+test("a scope that ends while services start leaves nothing of them", async (tmp) => {
+  const scope = new Scope("inner");
+  const command = `touch ${tmp}/up; sleep 300`;
+  const starting = assertRejects(() =>
+    scope.run(() =>
+      services([
+        { name: "db", command, ready: probe.log("never") },
+        { name: "api", command, dependsOn: ["db"] },
+      ])
+    )
+  );
+  await waitUntil(() => Deno.stat(`${tmp}/up`), { retryErrors: true, interval: 0.01 });
+  const { error } = await scope.close();
+  assertEquals(error, undefined);
+  assertStringIncludes(String(await starting), "were stopped while they started");
+  assertEquals(jobs.list({ state: "running" }), []);
+});
+
+test("a service that is there already is used with reuse, and stays", async () => {
+  const first = await service({ name: "web", command: serve(), ports: { http: "auto" } });
+  const again = await service({
+    name: "web",
+    command: serve(),
+    ports: { http: first.ports.http! },
+    reuse: true,
+  });
+  assertEquals([again.state, again.url()], ["ready", first.url()]);
+  assertThrows(() => again.job, Error, "it runs elsewhere");
+  await again[Symbol.asyncDispose]();
+  assertEquals(first.job.state, "running");
+  await first.stop();
+  const fresh = await service({
+    name: "web",
+    command: serve(),
+    ports: { http: first.ports.http! },
+    reuse: true,
+  });
+  assertEquals(fresh.job.state, "running");
 });
 
 test("an aborted start leaves nothing and rejects with the reason", async () => {
