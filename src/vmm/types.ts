@@ -150,6 +150,10 @@ export interface Machine extends AsyncDisposable {
   quit(): Promise<void>;
   /** Ends it at once. */
   kill(): Promise<void>;
+  /** Plugs in a disk; the guest finds it a moment later. */
+  attachDisk(disk: DiskSpec): Promise<void>;
+  /** Plugs in a network card; the guest finds it a moment later. */
+  attachNic(nic: NicSpec): Promise<void>;
   /**
    * Saves its state; it goes on running. The conversation with its agent is another one afterwards: see
    * {@linkcode Machine.onAgent}.

@@ -115,6 +115,14 @@ export class LocalMachine implements Machine {
     return this.#refuse("press the power button of");
   }
 
+  attachDisk(): Promise<void> {
+    return this.#refuse("attach a disk to");
+  }
+
+  attachNic(): Promise<void> {
+    return this.#refuse("attach a network card to");
+  }
+
   save(): Promise<SavedState> {
     return this.#refuse("save");
   }

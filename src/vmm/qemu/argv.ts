@@ -20,6 +20,18 @@ export interface DiskPlan {
   path: string;
   format: "raw" | "qcow2";
   readonly: boolean;
+  /** Port that it is plugged into; on the root bus without one. */
+  port?: string;
+}
+
+/** A network card that is there at power-on. */
+export interface NicPlan {
+  id: string;
+  mac: string;
+  /** Unix socket on which its other end listens; without one it is connected to nothing. */
+  socketPath?: string;
+  /** Port that it is plugged into; on the root bus without one. */
+  port?: string;
 }
 
 /** Everything that QEMU's arguments follow from. */
@@ -35,7 +47,7 @@ export interface QemuPlan {
   /** Paths of the sockets on which the harness listens. */
   sockets: { qmp: string; control: string; console: string };
   disks: DiskPlan[];
-  nics: { id: string; mac: string; socketPath: string }[];
+  nics: NicPlan[];
   /** Files that the guest reads by fw_cfg: name, path. */
   firmwareFiles: { name: string; path: string }[];
   vsockCid?: number;
@@ -103,7 +115,7 @@ export function qemuArgs(plan: QemuPlan): string[] {
     add("-device", `vhost-vsock-pci,id=vsock0,guest-cid=${plan.vsockCid}`);
   }
   for (const disk of plan.disks) args.push(...diskArgs(disk));
-  for (const nic of plan.nics) args.push(...nicArgs(nic));
+  plan.nics.forEach((nic, index) => args.push(...nicArgs(nic, index)));
   for (const file of plan.firmwareFiles) {
     // file=, never string=: arguments can be read by every user of the host.
     add("-fw_cfg", `name=${file.name},file=${optionValue(file.path)}`);
@@ -124,7 +136,7 @@ function ramObject({ ram, memoryBytes }: QemuPlan): string {
 }
 
 /** Named nodes, so that faults can be put between them at run time. */
-function diskArgs({ id, path, format, readonly }: DiskPlan): string[] {
+function diskArgs({ id, path, format, readonly, port }: DiskPlan): string[] {
   const readOnly = readonly ? "on" : "off";
   return [
     "-blockdev",
@@ -132,15 +144,24 @@ function diskArgs({ id, path, format, readonly }: DiskPlan): string[] {
     "-blockdev",
     `driver=${format},node-name=${id}-disk,file=${id}-file,read-only=${readOnly}`,
     "-device",
-    `virtio-blk-pci,id=${id},drive=${id}-disk,serial=${id},werror=report,rerror=report`,
+    `virtio-blk-pci,id=${id}${
+      busOf(port)
+    },drive=${id}-disk,serial=${id},werror=report,rerror=report`,
   ];
 }
 
-function nicArgs({ id, mac, socketPath }: QemuPlan["nics"][number]): string[] {
+function nicArgs({ id, mac, socketPath, port }: NicPlan, hub: number): string[] {
   return [
     "-netdev",
-    `stream,id=${id}-net,server=off,addr.type=unix,addr.path=${optionValue(socketPath)}`,
+    socketPath === undefined
+      ? `hubport,id=${id}-net,hubid=${hub}` // nobody else is on this hub
+      : `stream,id=${id}-net,server=off,addr.type=unix,addr.path=${optionValue(socketPath)}`,
     "-device",
-    `virtio-net-pci,id=${id},netdev=${id}-net,mac=${mac},romfile=`, // no boot from the network
+    // romfile: no boot from the network
+    `virtio-net-pci,id=${id}${busOf(port)},netdev=${id}-net,mac=${mac},romfile=`,
   ];
+}
+
+function busOf(port: string | undefined): string {
+  return port === undefined ? "" : `,bus=${port}`;
 }

@@ -2,17 +2,17 @@ import { drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
 import type { TransportDecision } from "../vsock.ts";
 import type { BootFile } from "../../image/mod.ts";
-import { type DiskPlan, HOTPLUG_PORTS } from "./argv.ts";
+import type { DiskPlan } from "./argv.ts";
 import { SECRET_FIRMWARE_FILE, takesBootFiles, writeBootMedia } from "./boot_files.ts";
-import { makeOverlay, prepareDisk } from "./disks.ts";
+import { makeOverlay } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
 import { loadState, saveState } from "./migrate.ts";
-import { plugDisk, plugNic } from "./plug.ts";
 import { makeRamFile } from "./ram_file.ts";
+import { restoreDisks, type SavedDisk } from "./saved_disks.ts";
 import { saveMachine } from "./saved_state.ts";
 import { type StartContext, startMachine } from "./start.ts";
-import { ENTRY_FILES, sealEntry, type StateEntry } from "./state_entry.ts";
+import { ENTRY_FILES, sealEntry, type StateEntry, type StateFacts } from "./state_entry.ts";
 
 /** Options for {@linkcode buildTemplate}. */
 export interface BuildTemplateOptions {
@@ -108,14 +108,36 @@ export async function buildTemplate(
 /** Id of the disk that belongs to an image; also its serial number, by which the guest finds it. */
 export const ROOT_DISK = "root";
 
-/** Whether a machine has what a state of its memory does not hold. */
-export function hasDevices({ image, disks = [], nics = [] }: MachineSpec): boolean {
-  return disks.length > 0 || nics.length > 0 || image.disk !== undefined;
-}
-
 /** Files that have to be there before the image's own init runs: they belong to the template. */
 export function templateFiles({ image, files = [] }: MachineSpec): BootFile[] {
   return takesBootFiles(image) && !image.agentIsInit ? files : [];
+}
+
+/** Disks of a saved machine; a template's only one is its image's. */
+export function savedDisks({ disks, diskSize }: StateFacts): SavedDisk[] {
+  if (disks) return disks;
+  return diskSize === undefined
+    ? []
+    : [{ id: ROOT_DISK, format: "qcow2", readonly: false, file: ENTRY_FILES.disk }];
+}
+
+/** Tells which devices of a machine come with its state, and which have to be plugged in. */
+function matchDevices(facts: StateFacts, { disks = [], nics = [] }: MachineSpec) {
+  const hasDisk = new Set(savedDisks(facts).map(({ id }) => id));
+  const wanted = new Map(nics.map((nic) => [nic.id, nic]));
+  const saved = facts.nics ?? [];
+  const hasNic = new Set(saved.map(({ id }) => id));
+  return {
+    disks: disks.filter(({ id }) => !hasDisk.has(id)),
+    nics: nics.filter(({ id }) => !hasNic.has(id)),
+    // Nobody listens for a card that is not asked for any more.
+    savedNics: saved.map((nic) => ({ ...nic, socketPath: wanted.get(nic.id)?.socketPath })),
+    // The address comes from the state, whatever the arguments say: the agent changes it.
+    macs: saved.flatMap(({ id, mac }) => {
+      const to = wanted.get(id)?.mac ?? mac;
+      return to === mac ? [] : [{ from: mac, to }];
+    }),
+  };
 }
 
 /** The disk of an image among a machine's. */
@@ -140,6 +162,7 @@ export async function startClone(
 ): Promise<QemuMachine> {
   const { signal } = spec;
   const { facts, dir } = entry;
+  const { disks: newDisks, nics: newNics, savedNics, macs } = matchDevices(facts, spec);
   await using failed = new AsyncDisposableStack();
   const machine = failed.use(
     await startMachine(context, spec, {
@@ -151,16 +174,8 @@ export async function startClone(
         kernel: facts.kernel,
         initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
         cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
-        // What the template wrote is the base of what each clone writes.
-        disks: facts.diskSize === undefined ? [] : [
-          rootDisk(
-            await makeOverlay(own, ROOT_DISK, {
-              path: `${dir}/${ENTRY_FILES.disk}`,
-              format: "qcow2",
-            }),
-          ),
-        ],
-        nics: [],
+        disks: await restoreDisks(savedDisks(facts), dir, own),
+        nics: savedNics,
         firmwareFiles: facts.hasFirmwareSecret
           ? [{ name: SECRET_FIRMWARE_FILE, path: `${dir}/${ENTRY_FILES.firmwareSecret}` }]
           : [],
@@ -174,11 +189,15 @@ export async function startClone(
       bootSecret: entry.bootSecret,
       agentTimeoutMs,
       files: templateFiles(spec).length > 0 ? [] : spec.files,
-      save: hasDevices(spec) ? undefined : (self, options) =>
+      macs,
+      save: (self, options) =>
         saveMachine(context, self, {
           facts,
           bootSecret: entry.bootSecret,
           initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
+          firmwareSecret: facts.hasFirmwareSecret
+            ? `${dir}/${ENTRY_FILES.firmwareSecret}`
+            : undefined,
         }, { ...options, root: snapshots }),
     }),
   );
@@ -190,11 +209,8 @@ export async function startClone(
     machine: spec.name,
     signal,
   });
-  const ports = [...HOTPLUG_PORTS];
-  for (const disk of spec.disks ?? []) {
-    await plugDisk(machine.qmp, ports.shift()!, await prepareDisk(machine.dir, disk));
-  }
-  for (const nic of spec.nics ?? []) await plugNic(machine.qmp, ports.shift()!, nic);
+  for (const disk of newDisks) await machine.attachDisk(disk);
+  for (const nic of newNics) await machine.attachNic(nic);
   timings.loadMs = performance.now() - loading;
   await machine.resume();
   const resumed = performance.now();

@@ -20,16 +20,21 @@ import {
   writeGuestFiles,
 } from "../identity.ts";
 import type {
+  DiskSpec,
   EndReason,
   Machine,
   MachineEnd,
   MachineInfo,
+  NicSpec,
   SavedState,
   SaveOptions,
 } from "../types.ts";
 import { connectVsock, type HeldConn, type TransportDecision } from "../vsock.ts";
+import { type DiskPlan, HOTPLUG_PORTS, type NicPlan } from "./argv.ts";
 import { bootStage, panicLine } from "./boot_stage.ts";
+import { prepareDisk } from "./disks.ts";
 import type { QemuProcess } from "./launch.ts";
+import { plugDisk, plugNic } from "./plug.ts";
 import type { QmpClient, QmpEvent } from "./qmp.ts";
 
 /** What a {@linkcode QemuMachine} is made of. */
@@ -47,8 +52,9 @@ export interface QemuMachineParts {
   /** When QEMU was started, by `performance.now()`. */
   startedMs: number;
   transport: TransportDecision;
-  /** Saves it; missing where there is nothing that could be saved at rest. */
-  save?: (machine: QemuMachine, options: SaveOptions) => Promise<SavedState>;
+  disks: readonly DiskPlan[];
+  nics: readonly NicPlan[];
+  save: (machine: QemuMachine, options: SaveOptions) => Promise<SavedState>;
 }
 
 /** An agent that listens says so within this; a kernel that is slow to notice a restore as well. */
@@ -71,6 +77,10 @@ export class QemuMachine implements Machine {
   readonly qmp: QmpClient;
   /** Folder with its sockets. */
   readonly dir: string;
+  /** Its disks, in the order of their devices. */
+  readonly disks: DiskPlan[];
+  /** Its network cards, in the order of their devices. */
+  readonly nics: NicPlan[];
   readonly #parts: QemuMachineParts;
   readonly #port: ControlPort;
   /** The conversation on the control port. */
@@ -100,6 +110,8 @@ export class QemuMachine implements Machine {
     // A clone's port was opened before it was saved.
     this.#openSeen = parts.info.how === "clone";
     this.dir = parts.dir;
+    this.disks = [...parts.disks];
+    this.nics = [...parts.nics];
     this.console = parts.console;
     this.console.attach(parts.qemu.console);
     this.#port = new ControlPort(parts.qemu.control);
@@ -340,9 +352,31 @@ export class QemuMachine implements Machine {
   async save(options: SaveOptions = {}): Promise<SavedState> {
     this.#assertRunning("save");
     this.#assertClient();
-    if (this.#parts.save) return await this.#parts.save(this, options);
-    throw new StateError(`Cannot save machine "${this.name}": it has disks or network cards`, {
-      next: "save it before they are attached, or use a machine without them",
+    return await this.#parts.save(this, options);
+  }
+
+  async attachDisk(disk: DiskSpec): Promise<void> {
+    this.#assertRunning("attach a disk to");
+    const port = this.#freePort(`disk "${disk.id}"`);
+    const plan = { ...await prepareDisk(this.dir, disk), port };
+    await plugDisk(this.qmp, plan);
+    this.disks.push(plan);
+  }
+
+  async attachNic(nic: NicSpec): Promise<void> {
+    this.#assertRunning("attach a network card to");
+    const plan = { ...nic, port: this.#freePort(`network card "${nic.id}"`) };
+    await plugNic(this.qmp, plan);
+    this.nics.push(plan);
+  }
+
+  #freePort(what: string): string {
+    const taken = [...this.disks, ...this.nics].map(({ port }) => port);
+    const free = HOTPLUG_PORTS.find((port) => !taken.includes(port));
+    if (free !== undefined) return free;
+    throw new StateError(`Cannot attach ${what} to machine "${this.name}": no port is free`, {
+      expected: `at most ${HOTPLUG_PORTS.length} disks and network cards that are plugged in`,
+      next: "name the others at boot with `cold: true`",
     });
   }
 

@@ -1,10 +1,9 @@
-import type { NicSpec } from "../types.ts";
-import type { DiskPlan } from "./argv.ts";
+import type { DiskPlan, NicPlan } from "./argv.ts";
 import type { QmpClient } from "./qmp.ts";
 
-/** Plugs a disk into a port of a running or stopped machine. */
-export async function plugDisk(qmp: QmpClient, port: string, disk: DiskPlan): Promise<void> {
-  const { id, path, format, readonly } = disk;
+/** Plugs a disk into its port of a running or stopped machine. */
+export async function plugDisk(qmp: QmpClient, disk: DiskPlan): Promise<void> {
+  const { id, path, format, readonly, port } = disk;
   await qmp.execute("blockdev-add", {
     driver: "file",
     "node-name": `${id}-file`,
@@ -28,9 +27,12 @@ export async function plugDisk(qmp: QmpClient, port: string, disk: DiskPlan): Pr
   });
 }
 
-/** Plugs a network card into a port of a running or stopped machine; its other end listens already. */
-export async function plugNic(qmp: QmpClient, port: string, nic: NicSpec): Promise<void> {
-  const { id, mac, socketPath } = nic;
+/** Plugs a network card into its port of a running or stopped machine; its other end listens already. */
+export async function plugNic(
+  qmp: QmpClient,
+  nic: NicPlan & { socketPath: string },
+): Promise<void> {
+  const { id, mac, socketPath, port } = nic;
   await qmp.execute("netdev_add", {
     type: "stream",
     id: `${id}-net`,

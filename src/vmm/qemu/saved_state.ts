@@ -1,9 +1,11 @@
 import { StateError } from "../../errors.ts";
 import { createRunDir, ensureOwnedDir, removeTree, sweepRuns } from "../../host/mod.ts";
 import type { SavedState, SaveOptions } from "../types.ts";
+import { SECRET_FIRMWARE_FILE } from "./boot_files.ts";
 import type { QemuMachine } from "./machine.ts";
 import { finalizeSave, loadState, saveState } from "./migrate.ts";
 import { makeRamFile } from "./ram_file.ts";
+import { copyDisks, restoreDisks, type SavedDisk } from "./saved_disks.ts";
 import { type StartContext, startMachine } from "./start.ts";
 import {
   ENTRY_FILES,
@@ -17,10 +19,12 @@ import { bytesOf } from "./template_store.ts";
 
 /** What a saved machine was started with. */
 export interface SaveSource {
-  facts: Omit<StateFacts, "buildMs" | "kernelRelease">;
+  facts: Omit<StateFacts, "buildMs" | "kernelRelease" | "disks" | "nics" | "diskSize">;
   bootSecret: Uint8Array;
   /** Path of its initial RAM file system, if it has one. */
   initrd?: string;
+  /** Path of the file by which the firmware hands over the secret, if it does. */
+  firmwareSecret?: string;
 }
 
 /** The state of a machine, on disk. Machines can be started from it once it has settled. */
@@ -119,6 +123,8 @@ export async function saveMachine(
   const full = `${dir}/full`;
   const auth = machine.auth!;
   const kernelRelease = machine.info.kernel ?? "";
+  let disks: SavedDisk[];
+  const nics = machine.nics.map(({ id, mac, port }) => ({ id, mac, port }));
   await machine.quiesce(signal);
   try {
     await machine.pause();
@@ -129,18 +135,32 @@ export async function saveMachine(
       signal,
     });
     await finalizeSave(machine.qmp, signal);
+    disks = await copyDisks(machine.disks, dir);
   } finally {
     // Whatever became of the save: the machine goes on, and its agent can be talked to again.
     await machine.wake(auth);
   }
   const saveMs = performance.now() - began;
+  // Now, not while it settles: the state that this machine was started from may be deleted then.
+  const { initrd, firmwareSecret } = source;
+  if (initrd !== undefined) await linkOrCopy(initrd, `${dir}/${ENTRY_FILES.initrd}`);
+  if (firmwareSecret !== undefined) {
+    await linkOrCopy(firmwareSecret, `${dir}/${ENTRY_FILES.firmwareSecret}`);
+  }
   const console = machine.console.bytes();
   const state = new QemuSavedState(dir, lock, async (self, stop) => {
     const settling = performance.now();
     self.timings.saveMs = saveMs;
-    await settle(context, source, { dir, full, signal: stop });
+    const facts = {
+      ...source.facts,
+      diskSize: undefined,
+      disks,
+      nics,
+      kernelRelease,
+      buildMs: Math.round(saveMs),
+    };
+    await settle(context, { ...source, facts }, { dir, full, signal: stop });
     await Deno.writeFile(`${dir}/${ENTRY_FILES.console}`, console, { mode: 0o600 });
-    const facts = { ...source.facts, kernelRelease, buildMs: Math.round(saveMs) };
     await sealEntry(dir, facts, { auth, bootSecret: source.bootSecret });
     self.timings.settleMs = performance.now() - settling;
     const entry = await readEntry(dir);
@@ -154,26 +174,26 @@ export async function saveMachine(
 /** Turns a full state into one whose memory is a file: loaded once, never run, saved again without the memory. */
 async function settle(
   context: StartContext,
-  { facts, bootSecret, initrd }: SaveSource,
+  { facts, bootSecret }: SaveSource & { facts: StateFacts },
   { dir, full, signal }: { dir: string; full: string; signal: AbortSignal },
 ): Promise<void> {
   const ram = `${dir}/${ENTRY_FILES.ram}`;
   await makeRamFile(ram, facts.memoryBytes);
-  if (initrd !== undefined) await linkOrCopy(initrd, `${dir}/${ENTRY_FILES.initrd}`);
   await using machine = await startMachine(context, { name: "snapshot", signal }, {
-    plan: () =>
-      Promise.resolve({
-        memoryBytes: facts.memoryBytes,
-        cpus: facts.cpus,
-        ram: { kind: "template", path: ram },
-        kernel: facts.kernel,
-        initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
-        cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
-        disks: [],
-        nics: [],
-        firmwareFiles: [],
-        incoming: true,
-      }),
+    plan: async (own) => ({
+      memoryBytes: facts.memoryBytes,
+      cpus: facts.cpus,
+      ram: { kind: "template", path: ram },
+      kernel: facts.kernel,
+      initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
+      cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
+      disks: await restoreDisks(facts.disks ?? [], dir, own),
+      nics: facts.nics ?? [],
+      firmwareFiles: facts.hasFirmwareSecret
+        ? [{ name: SECRET_FIRMWARE_FILE, path: `${dir}/${ENTRY_FILES.firmwareSecret}` }]
+        : [],
+      incoming: true,
+    }),
     hasVsock: facts.vsock,
     transport: { transport: "serial", why: "it never runs", isWish: true },
     how: "clone",
@@ -196,6 +216,3 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
     await Deno.copyFile(from, to); // another file system
   }
 }
-
-/** What a machine that saves itself needs to know of its start. */
-export type Saver = (machine: QemuMachine, options: SaveOptions) => Promise<SavedState>;

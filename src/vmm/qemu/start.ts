@@ -35,7 +35,9 @@ export interface StartOptions {
   agentTimeoutMs: number;
   /** Files to write once the agent answers, also after a reset. */
   files?: MachineSpec["files"];
-  /** Saves the machine. */
+  /** Addresses that cards have in a saved state, and those that they shall have. */
+  macs?: { from: string; to: string }[];
+  /** Saves the machine; one that never runs has none. */
   save?: QemuMachineParts["save"];
 }
 
@@ -88,12 +90,15 @@ export async function startMachine(
       hostname: spec.hostname ?? hostnameOf(spec.name),
       timeMs: spec.timeMs,
       seed: spec.seed,
+      macs: options.macs,
       timeoutMs: options.agentTimeoutMs,
     },
     files: options.files ?? [],
     transport: options.transport,
     startedMs,
-    save: options.save,
+    disks: plan.disks,
+    nics: plan.nics,
+    save: options.save ?? (() => Promise.reject(new TypeError("This machine is saved already"))),
   });
   failed.move(); // the machine owns it all from here on
   return machine;

@@ -2,6 +2,8 @@ import { LIMITS } from "../../wire/mod.ts";
 import { sha256Hex } from "../_hash.ts";
 import { readJson, writeJson } from "../_json_file.ts";
 import type { AgentSecret } from "../identity.ts";
+import type { NicPlan } from "./argv.ts";
+import type { SavedDisk } from "./saved_disks.ts";
 import { sampleDigest } from "./ram_file.ts";
 
 /** Facts about a state that others need to start machines from it. */
@@ -14,6 +16,10 @@ export interface StateFacts {
   hasInitrd: boolean;
   /** Whether it has an address on vsock; each machine that is started from it gets another one. */
   vsock?: boolean;
+  /** Disks, in the order of their devices; missing in a template. */
+  disks?: SavedDisk[];
+  /** Network cards, in the order of their devices. */
+  nics?: Omit<NicPlan, "socketPath">[];
   /** Bytes of the overlay with what the saved machine wrote to its image's disk, if that has one. */
   diskSize?: number;
   /** Whether the secret comes by the firmware. */
@@ -52,7 +58,7 @@ export interface StateEntry {
 }
 
 /** Changes whenever files of an entry change their meaning. */
-const VERSION = 1;
+const VERSION = 2;
 
 /** Names of the files of an entry. */
 export const ENTRY_FILES = {

@@ -11,7 +11,7 @@ import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
 import { takesBootFiles, writeBootMedia } from "./boot_files.ts";
-import { buildTemplate, hasDevices, ROOT_DISK, rootDisk, startClone } from "./clone.ts";
+import { buildTemplate, ROOT_DISK, rootDisk, startClone } from "./clone.ts";
 import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
@@ -157,6 +157,7 @@ export class QemuVmm implements Vmm {
     const transport = await this.#transport(spec);
     const vsock = transport.transport === "vsock";
     let initrd: string | undefined;
+    let firmwareSecret: string | undefined;
     await using failed = new AsyncDisposableStack();
     const machine = failed.use(
       await startMachine(context, spec, {
@@ -168,6 +169,7 @@ export class QemuVmm implements Vmm {
           const disks = await Promise.all((spec.disks ?? []).map((disk) => prepareDisk(dir, disk)));
           if (image.disk) disks.unshift(rootDisk(await makeOverlay(dir, ROOT_DISK, image.disk)));
           initrd = media.initrd;
+          firmwareSecret = media.firmwareFiles[0]?.path;
           return {
             memoryBytes: spec.memoryBytes,
             cpus: spec.cpus,
@@ -189,7 +191,7 @@ export class QemuVmm implements Vmm {
         agentTimeoutMs,
         // Elsewhere they are in the initial RAM file system.
         files: takesBootFiles(image) ? [] : spec.files,
-        save: hasDevices(spec) ? undefined : (self, options) =>
+        save: (self, options) =>
           saveMachine(context, self, {
             facts: {
               memoryBytes: spec.memoryBytes,
@@ -197,12 +199,14 @@ export class QemuVmm implements Vmm {
               cmdline: cmdlineOf(spec, vsock),
               kernel: image.kernel,
               hasInitrd: initrd !== undefined,
+              hasFirmwareSecret: firmwareSecret !== undefined,
               vsock,
               imageDigest: image.digest,
               qemu: context.qemu.version,
             },
             bootSecret: auth.secret,
             initrd,
+            firmwareSecret,
           }, { ...options, root: snapshots }),
       }),
     );
