@@ -353,7 +353,20 @@ async function drainInto(
   return ends.every(({ status }) => status === "fulfilled");
 }
 
-/** Creates a table of its own, with numbers from 1. */
+/**
+ * Creates a table of its own, with numbers from 1. Dispose it: that ends its jobs.
+ *
+ * @example Run a task as a job
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { createJobTable } from "./job_table.ts";
+ *
+ * await using table = createJobTable({ persistOutputFiles: false });
+ * const job = table.spawn("greet", (_signal, io) => Promise.resolve(io.log("hello")));
+ * const result = await job.wait("10s");
+ * assertEquals([result.status, result.stdout], ["done:0", "hello\n"]);
+ * ```
+ */
 export function createJobTable(options: JobTableOptions = {}): JobTable {
   return new Table(options);
 }

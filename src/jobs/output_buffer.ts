@@ -86,6 +86,19 @@ const checkWaitFor = registerOptions<LogWaitOptions>("output.waitFor()", {
 
 /**
  * Keeps the last bytes of an output, and its beginning. Writing never waits: what does not fit any more evicts the oldest.
+ *
+ * @example Find out what was printed
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { OutputBuffer } from "./output_buffer.ts";
+ *
+ * const buffer = new OutputBuffer({ maxSize: 20 });
+ * const found = buffer.waitFor(/port (?<port>\d+)/);
+ * buffer.write(new TextEncoder().encode("listening on port 8080\n"));
+ * assertEquals((await found).groups.port, "8080");
+ * assertEquals(buffer.text(), "tening on port 8080\n");
+ * assertEquals(buffer.stats().bytesEvicted, 3);
+ * ```
  */
 export class OutputBuffer {
   readonly #name: "stdout" | "stderr";

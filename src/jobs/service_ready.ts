@@ -1,7 +1,9 @@
+import { StateError } from "../errors.ts";
 import { seconds } from "../values/mod.ts";
 import type { ProbeContext } from "./probe.ts";
 import { ProbeHopelessError, type ProbeLog, untilProbe } from "./probe_run.ts";
 import type { ProcessJob } from "./process_job.ts";
+import type { ServicePlace } from "./service_place.ts";
 import type { ServiceStartError, StartErrorDetails, StartFailure } from "./service_errors.ts";
 import { awaitsExit, readinessOf } from "./service_spec.ts";
 import type { ServiceSpec } from "./service_types.ts";
@@ -60,4 +62,30 @@ export async function untilReady(options: ReadyOptions): Promise<void> {
     signal.removeEventListener("abort", aborted);
     stopWatch?.();
   }
+}
+
+/** What the probes of a service look at. */
+export function probeContext(options: {
+  name: string;
+  /** Its process; none if it runs elsewhere. */
+  job: ProcessJob | undefined;
+  ports: Record<string, number>;
+  env: Record<string, string>;
+  cwd: string | undefined;
+  place: ServicePlace;
+  signal: AbortSignal;
+  /** Takes the named groups of log probes. */
+  match: Record<string, string>;
+}): ProbeContext {
+  const { name, job, match, ...rest } = options;
+  return {
+    ...rest,
+    vm: options.place.vm,
+    get job() {
+      if (job) return job;
+      throw new StateError(`Cannot look at the process of service "${name}": it runs elsewhere`);
+    },
+    isOwn: async (pid) => !job || (await job.members()).some((member) => member.pid === pid),
+    matched: (groups) => Object.assign(match, groups),
+  };
 }

@@ -16,12 +16,13 @@ import {
   type StartErrorDetails,
   type StartFailure,
 } from "./service_errors.ts";
-import { untilReady } from "./service_ready.ts";
+import { type LaunchedService, launchService } from "./service_launch.ts";
+import { probeContext, untilReady } from "./service_ready.ts";
 import { DEFAULT_STOP_GRACE_S, endService, PORT_FREE_MS } from "./service_stop.ts";
 import { watchHealth } from "./service_health.ts";
 import type { ServicePlace } from "./service_place.ts";
 import { awaitsExit, checkStop, readinessOf } from "./service_spec.ts";
-import { addressOf, fillTemplate } from "./service_template.ts";
+import { addressOf } from "./service_template.ts";
 import type {
   Service,
   ServiceContext,
@@ -74,7 +75,6 @@ export class ServiceRun implements Service {
   #scope: Scope | undefined;
   #registration: Registration | undefined;
   #startWork: Promise<void> | undefined;
-  #prepared: { close(): void }[] = [];
 
   constructor({ spec, place, services }: ServiceParts) {
     this.name = spec.name;
@@ -246,39 +246,15 @@ export class ServiceRun implements Service {
   }
 
   async #startOnce(signal: AbortSignal): Promise<void> {
-    const { command, env = {}, cwd, stdin, logs } = this.#spec;
-    const context = this.#templateContext();
-    const made = typeof command === "function" ? command(context) : command;
-    const fill = (text: string) => fillTemplate(text, context);
-    const filled = typeof made === "string" ? fill(made) : made.map(fill);
-    const full = Object.fromEntries(Object.entries(env).map(([key, text]) => [key, fill(text)]));
-    try {
-      for (const one of readinessOf(this.#spec)) {
-        const prepared = await one.prepare?.(this.#place);
-        if (!prepared) continue;
-        this.#prepared.push(prepared);
-        Object.assign(full, prepared.env);
-      }
-      this.#job = await this.#place.background(filled, {
-        cwd,
-        env: full,
-        stdin,
-        name: this.name,
-        buffer: { stdout: logs?.ring, stderr: logs?.ring },
-        logFile: logs?.file,
-      });
-    } catch (cause) {
-      this.#closePrepared();
-      if (!(cause instanceof JobSpawnError)) throw cause;
-      throw this.#startError("its command cannot be run", "spawn", { cause });
-    }
+    const launch = await this.#launch();
+    this.#job = launch.job;
     this.#started.resolve();
     try {
-      await this.#untilReady(this.#job, full, signal);
+      await this.#untilReady(launch.job, launch.env, signal);
     } catch (error) {
-      const owners = await findConflict(this.#place, this.#ports!, this.#job);
+      const owners = await findConflict(this.#place, this.#ports!, launch.job);
       this.#conflict = owners !== undefined;
-      const report = await this.#end(this.#job, this.#spec.stop ?? {});
+      const report = await this.#end(launch.job, this.#spec.stop ?? {});
       if (error instanceof ServiceStartError) {
         const { result } = report;
         throw owners && error.reason !== "aborted"
@@ -293,7 +269,16 @@ export class ServiceRun implements Service {
       }
       throw error;
     } finally {
-      this.#closePrepared();
+      launch.close();
+    }
+  }
+
+  async #launch(): Promise<LaunchedService> {
+    try {
+      return await launchService(this.#spec, this.#place, this.#templateContext());
+    } catch (cause) {
+      if (!(cause instanceof JobSpawnError)) throw cause;
+      throw this.#startError("its command cannot be run", "spawn", { cause });
     }
   }
 
@@ -328,20 +313,16 @@ export class ServiceRun implements Service {
   ): ProbeContext {
     const place = this.#place;
     const { name, match } = this;
-    return {
-      get job() {
-        if (job) return job;
-        throw new StateError(`Cannot look at the process of service "${name}": it runs elsewhere`);
-      },
-      ports: this.#ports!.own,
-      signal,
-      vm: place.vm,
-      place,
+    return probeContext({
+      name,
+      job,
       env,
+      signal,
+      place,
+      match,
+      ports: this.#ports!.own,
       cwd: this.#spec.cwd,
-      isOwn: async (pid) => !job || (await job.members()).some((member) => member.pid === pid),
-      matched: (groups) => Object.assign(match, groups),
-    };
+    });
   }
 
   /** Sees to what happens when it ends unasked. */
@@ -462,9 +443,5 @@ export class ServiceRun implements Service {
       logTail: this.#job ? logTail(this.#job, 20) : "",
       ...details,
     });
-  }
-
-  #closePrepared(): void {
-    for (const one of this.#prepared.splice(0)) one.close();
   }
 }

@@ -39,6 +39,17 @@ const check = registerOptions<WaitUntilOptions>("waitUntil()", {
  * Calls `fn`, the first time at once, until it returns something truthy, and returns that. A try that is still pending at
  * the end is abandoned; its `signal` aborts.
  *
+ * @example Wait for a file
+ * ```ts
+ * import { assert } from "@std/assert";
+ * import { waitUntil } from "./wait_until.ts";
+ *
+ * const path = await Deno.makeTempFile();
+ * const info = await waitUntil(() => Deno.stat(path), { retryErrors: true, desc: "the file" });
+ * assert(info.isFile);
+ * await Deno.remove(path);
+ * ```
+ *
  * @throws {WaitUntilError} If it does not come true in time.
  * @throws {unknown} What `fn` throws, unless `retryErrors` is set; the reason of `signal`.
  */
