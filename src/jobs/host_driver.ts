@@ -99,6 +99,7 @@ class HostDriver implements ProcessDriver {
   ): Promise<HostDriver> {
     const { cwd, env = {}, clearEnv, stdin = "null", mergeStderr, signal } = options;
     await checkCwd(command, cwd);
+    if (mergeStderr) await checkProgram(command, argv[0]!, cwd);
     const run = await hostRun();
     const token = crypto.randomUUID();
     // The shell joins the outputs: two pipes would lose their order.
@@ -221,6 +222,18 @@ async function checkCwd(command: string, cwd: string | undefined): Promise<void>
   if (!(info instanceof Error) && info.isDirectory) return;
   const actual = info instanceof Error ? info.message : `"${cwd}" is no folder`;
   throw new JobSpawnError(command, "cwd", { actual });
+}
+
+/** The shell that joins the outputs would tell a missing program by an exit code only. */
+async function checkProgram(command: string, program: string, cwd = "."): Promise<void> {
+  const folders = program.includes("/")
+    ? [program.startsWith("/") ? "" : `${cwd}/`]
+    : (Deno.env.get("PATH") ?? "/usr/bin:/bin").split(":").map((folder) => `${folder}/`);
+  for (const folder of folders) {
+    const info = await Deno.stat(`${folder}${program}`).catch(() => undefined); // Not there: the next one.
+    if (info?.isFile) return;
+  }
+  throw new JobSpawnError(command, "notFound", { actual: `"${program}" is not on PATH` });
 }
 
 function reasonOf(cause: unknown): SpawnFailure {

@@ -99,7 +99,7 @@ export interface JobStore {
 }
 
 const checkFilter = registerOptions<JobFilter>("jobs.list()", {
-  state: "any",
+  state: stateOption,
   origin: ["guest", "host", "task"],
   vm: "string",
   scope: "string",
@@ -111,6 +111,15 @@ const checkWait = registerOptions<ViewWaitOptions>("jobs.wait()", {
 const checkCompletions = registerOptions<{ signal?: AbortSignal }>("jobs.completions()", {
   signal: "abortSignal",
 });
+
+const STATES: JobState[] = ["running", "stopped", "done", "failed", "killed", "lost"];
+
+function stateOption(value: unknown, name: string): void {
+  for (const state of [value].flat()) {
+    if (STATES.includes(state as JobState)) continue;
+    throw new TypeError(`Option ${name} must be one of ${STATES.join(", ")}, got ${String(state)}`);
+  }
+}
 
 const NODE_NAMES = ["status", "command", "stdout", "stderr"];
 

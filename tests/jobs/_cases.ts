@@ -122,6 +122,10 @@ export function jobCases(place: string, open: () => Promise<Place>, sanitize = t
     assertEquals([missing.reason, missing.command], ["notFound", "/nope"]);
     const folder = await assertRejects(() => background("true", { cwd: "/nope" }), JobSpawnError);
     assertEquals(folder.reason, "cwd");
+    const denied = await assertRejects(() => background(["/proc/version"]), JobSpawnError);
+    assertEquals(denied.reason, "permission");
+    const merged = () => background(["no-such-program"], { mergeStderr: true });
+    assertEquals((await assertRejects(merged, JobSpawnError)).reason, "notFound");
     assertEquals(jobs.listIds(), before);
     assertEquals((await (await background("/nope")).wait(30)).status, "failed:127");
   });

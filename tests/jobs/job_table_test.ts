@@ -119,6 +119,7 @@ Deno.test("jobs #55 JobTable lists by number, whatever ended first", async () =>
     [running.id, "running", "running"],
   ]);
   assertEquals(jobs.list({ state: ["done", "lost"] }).map(({ id }) => id), [1, 3]);
+  assertThrows(() => jobs.list({ state: "runing" as never }), TypeError, "runing");
   assertEquals([jobs.runningCount(), jobs.stoppedCount(), jobs.lastStopped()], [1, 1, 5]);
   gates[4]!.resolve(0);
   await jobs.wait(5, { timeout: 30 });
