@@ -6,8 +6,10 @@ import { openRun } from "../../src/host/mod.ts";
 import { agentBinary } from "../../src/image/mod.ts";
 
 const [root, kind] = Deno.args as [string, string];
-const tell = (event: string, fields: object = {}) =>
-  console.log(JSON.stringify({ event, ...fields })); // deno-lint-ignore no-console -- read by the test
+function tell(event: string, fields: object = {}): void {
+  // deno-lint-ignore no-console -- read by the test
+  console.log(JSON.stringify({ event, ...fields }));
+}
 
 const run = await openRun({ root, agentBinary: () => agentBinary() });
 tell("opened", { dir: run.dir, token: run.token });
