@@ -8,6 +8,8 @@ export interface AgentSecret {
   secret: Uint8Array;
   /** 16 bytes, drawn for each boot and each clone. */
   epoch: Uint8Array;
+  /** The last id that conversations with the agent have drawn. */
+  lastId?: number;
 }
 
 /** What makes a machine different from its clones. */

@@ -27,6 +27,12 @@ export interface ConnectOptions extends HandshakeOptions {
   machine: string;
   /** Is called with every event that is about no id, from the first on. */
   onEvent?: (event: AgentEvent) => void;
+  /**
+   * The last id that earlier conversations with this agent have drawn: their processes and workers live on under their ids.
+   *
+   * @default {0}
+   */
+  lastId?: number;
 }
 
 /** Options for {@linkcode AgentClient.request}. */
@@ -112,6 +118,7 @@ export class AgentClient {
     const reader = new FrameReader();
     const agent = await shakeHands(conn, reader, options);
     const client = new AgentClient(conn, reader, agent, options.machine);
+    client.#lastId = options.lastId ?? 0;
     // Before anything is read: the agent may have said more together with its hello.
     if (options.onEvent) client.on(0, options.onEvent);
     runScope().run(() => client.#readLoop());
@@ -133,6 +140,11 @@ export class AgentClient {
     return this.#lost;
   }
 
+  /** The last id that was drawn, in this conversation or one before it. */
+  get lastId(): number {
+    return this.#lastId;
+  }
+
   /** Draws an id for a stream, process, file, watch or call. */
   newId(): number {
     return ++this.#lastId;
@@ -140,7 +152,15 @@ export class AgentClient {
 
   /** Opens a stream; the request that names its id makes it known to the agent. */
   openStream(direction: StreamDirection, principal = 0): WireStream {
-    const id = this.newId();
+    return this.#open(this.newId(), direction, principal);
+  }
+
+  /** Opens a stream anew that an earlier conversation has opened, by its id. */
+  reopenStream({ id, direction, principal }: WireStream): WireStream {
+    return this.#open(id, direction, principal);
+  }
+
+  #open(id: number, direction: StreamDirection, principal: number): WireStream {
     const stream = new WireStream(id, direction, principal, {
       send: (kind, streamId, payload) =>
         this.#writer.write(encodeFrame(kind, principal, streamId, payload)),

@@ -281,7 +281,8 @@ export class QemuMachine implements Machine {
    */
   async personalize(signal?: AbortSignal): Promise<void> {
     const { identity, files } = this.#parts;
-    this.#auth = await giveIdentity(this.#assertControl(), { ...identity, signal });
+    const { lastId } = this.#auth!;
+    this.#auth = { ...await giveIdentity(this.#assertControl(), { ...identity, signal }), lastId };
     const client = await this.operate(identity.timeoutMs, signal);
     await writeGuestFiles(client, files, { timeoutMs: identity.timeoutMs, signal });
   }
@@ -290,6 +291,8 @@ export class QemuMachine implements Machine {
   async quiesce(signal?: AbortSignal): Promise<void> {
     const { timeoutMs } = this.#parts.identity;
     await this.#assertControl().request("quiesce", {}, { timeoutMs, signal });
+    const drawn = [this.#client?.lastId ?? 0, this.#control?.lastId ?? 0];
+    this.#auth = { ...this.#auth!, lastId: Math.max(...drawn) };
     this.#expectPort = true;
     this.#endConversations(new AgentLostError(`Machine "${this.name}" is being saved`));
   }

@@ -121,11 +121,11 @@ export async function saveMachine(
   await context.run.guardPath(dir);
   const began = performance.now();
   const full = `${dir}/full`;
-  const auth = machine.auth!;
   const kernelRelease = machine.info.kernel ?? "";
   let disks: SavedDisk[];
   const nics = machine.nics.map(({ id, mac, port }) => ({ id, mac, port }));
   await machine.quiesce(signal);
+  const auth = machine.auth!;
   try {
     await machine.pause();
     await saveState(machine.qmp, full, {

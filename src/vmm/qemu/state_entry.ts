@@ -40,6 +40,7 @@ interface Manifest extends StateFacts {
 interface Secrets {
   secret: string;
   epoch: string;
+  lastId?: number;
   bootSecret: string;
 }
 
@@ -84,6 +85,7 @@ export async function sealEntry(
     {
       secret: secrets.auth.secret.toBase64(),
       epoch: secrets.auth.epoch.toBase64(),
+      lastId: secrets.auth.lastId,
       bootSecret: secrets.bootSecret.toBase64(),
     } satisfies Secrets,
   );
@@ -154,7 +156,7 @@ async function readSecrets(
     const { SECRET_SIZE, NONCE_SIZE } = LIMITS;
     const isWhole = secret.length === SECRET_SIZE && bootSecret.length === SECRET_SIZE &&
       epoch.length === NONCE_SIZE;
-    return isWhole ? { auth: { secret, epoch }, bootSecret } : undefined;
+    return isWhole ? { auth: { secret, epoch, lastId: found?.lastId }, bootSecret } : undefined;
   } catch (error) {
     if (error instanceof SyntaxError) return undefined; // no base64
     throw error;
