@@ -1,4 +1,3 @@
-import { BelljarError } from "../errors.ts";
 import { registerOptions } from "../values/mod.ts";
 import {
   currentRegistry,
@@ -54,13 +53,10 @@ export function defineFile(options: FileOptions): void {
       `Option concurrency of defineFile() must be 1 or more, got ${options.concurrency}`,
     );
   }
-  if (options?.resetBetweenTests) {
-    throw new BelljarError(
-      "Cannot reset machines between tests: this version has no snapshots yet",
-      {
-        code: "NOT_IMPLEMENTED",
-        next: "boot a fresh machine in each test, or in beforeEach()",
-      },
+  if (options?.resetBetweenTests && (options.concurrency ?? 1) > 1) {
+    throw new TypeError(
+      "Options resetBetweenTests and concurrency of defineFile() exclude each other: tests that run at the same time " +
+        "share the machines",
     );
   }
   currentRegistry().setOptions(options ?? {});

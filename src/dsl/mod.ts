@@ -7,6 +7,7 @@ export * from "./hooks.ts";
 export * from "./meta.ts";
 export * from "./observer.ts";
 export * from "./registry.ts";
+export * from "./reset.ts";
 export * from "./retries.ts";
 export * from "./run_file.ts";
 export * from "./run_hook.ts";

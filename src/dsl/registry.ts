@@ -36,7 +36,8 @@ export interface FileOptions {
   /** Longest time that the whole file may take; time spent waiting for resources is not counted. */
   timeout?: Duration;
   /**
-   * Whether the machines of the file go back to their state before each test.
+   * Whether the machines of the file go back, before each test, to the state in which `beforeAll()` left them: files,
+   * processes and mounts of a test are gone in the next. Files and streams of these machines must be closed by then.
    *
    * @default {false}
    */

@@ -11,6 +11,7 @@ import { classify, InterruptedError, LeakError, TestTimeoutError } from "./class
 import { timeoutOf } from "./meta.ts";
 import type { Failure, FileObserver, TestInfo, TestOutcome } from "./observer.ts";
 import type { FileRegistry, TestDefinition } from "./registry.ts";
+import { FileReset } from "./reset.ts";
 import { Retries } from "./retries.ts";
 import { DEFAULT_TEST_TIMEOUT_MS, runHook } from "./run_hook.ts";
 import { type RunningTest, runTest } from "./run_test.ts";
@@ -67,6 +68,7 @@ export class FileRun {
   #stop = new AbortController();
   #stopped: FileOutcome["stopped"];
   #limit: TimeLimit | undefined;
+  #reset: FileReset;
 
   constructor(
     registry: FileRegistry,
@@ -76,6 +78,7 @@ export class FileRun {
   ) {
     this.registry = registry;
     this.scope = scope;
+    this.#reset = new FileReset(scope);
     this.#observer = observer;
     this.#options = options;
     const selected = selectTests(registry, options.selection ?? {});
@@ -198,15 +201,11 @@ export class FileRun {
   ): Promise<TestOutcome> {
     const reason = skip ?? NOT_RUN[this.#stopped ?? ""] ?? await this.#options.unmet?.(test);
     if (reason !== undefined) return await this.#unrun(test, { status: "skipped", reason });
-    if (hookFailure) {
-      return await this.#unrun(test, {
-        status: "failed",
-        class: classify(hookFailure.error),
-        failure: hookFailure,
-      });
-    }
+    if (hookFailure) return await this.#broken(test, hookFailure);
     const retries = new Retries(test.meta.retries ?? this.#options.retries ?? 0);
     for (let attempt = 1;; attempt++) {
+      const failure = this.registry.options.resetBetweenTests && await this.#reset.before();
+      if (failure) return await this.#broken(test, failure);
       const limit = testLimit(test, this.#options.timeoutMs);
       const info = this.#info(test, attempt, limit());
       await this.#observer.testStarted?.(info);
@@ -223,6 +222,15 @@ export class FileRun {
       await this.#observer.testFinished?.(outcome);
       if (!outcome.willRetry) return outcome;
     }
+  }
+
+  /** A test that fails because of what was done before it. */
+  async #broken(test: TestDefinition, failure: Failure): Promise<TestOutcome> {
+    return await this.#unrun(test, {
+      status: "failed",
+      class: classify(failure.error),
+      failure,
+    });
   }
 
   async #unrun(test: TestDefinition, how: Partial<TestOutcome>): Promise<TestOutcome> {

@@ -37,6 +37,7 @@ export class MachineLife {
   #alarm = new AbortController();
   #finding: ConsoleRuleError | undefined;
   #startedMs = 0;
+  #hadAgent = false;
 
   constructor(name: string, console: Console, facts: MachineFacts) {
     this.name = name;
@@ -100,6 +101,12 @@ export class MachineLife {
     if (this.#state === "created") this.#state = state;
   }
 
+  /** Says that it is as if it never had been started: it has ended, or never was. */
+  renew(): void {
+    this.#machine = this.#end = undefined;
+    this.#state = "created";
+  }
+
   /** Changes between booted and paused. */
   markPaused(paused: boolean): void {
     if (paused && this.#state === "booted") this.#state = "paused";
@@ -119,9 +126,13 @@ export class MachineLife {
     const { client } = this.running(op);
     if (client?.lost) throw client.lost;
     if (client) return client;
-    throw new StateError(`Cannot ${op} on machine "${this.name}": its agent does not answer now`, {
-      next: `boot it with expect: "agent", or use vm.console`,
-    });
+    const [why, next] = this.#hadAgent
+      ? [
+        "its agent is being started anew",
+        'wait for it: vm.waitUntil(() => vm.exists("/"), { retryErrors: true })',
+      ]
+      : ["it was booted without its agent", `boot it with expect: "agent", or use vm.console`];
+    throw new StateError(`Cannot ${op} on machine "${this.name}": ${why}`, { next });
   }
 
   /** What runs it; throws an error that says what to do if nothing does. */
@@ -156,6 +167,7 @@ export class MachineLife {
     this.endReason = undefined;
     this.#finding = undefined;
     this.#state = "booted";
+    this.#hadAgent = machine.client !== undefined;
     const { console, info } = machine;
     this.#scanner.restart();
     this.#scanner.push(console.bytes());

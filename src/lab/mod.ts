@@ -32,6 +32,7 @@ export type { GuestPath } from "./paths.ts";
 export { PendingSyscall, type SyscallState, type SyscallWhere } from "./pending_syscall.ts";
 export { Process, type ProcessKillOptions, type ProcessStatus, type RunResult } from "./process.ts";
 export * from "./providers.ts";
+export { ResetPoint } from "./reset_point.ts";
 export type {
   LimitName,
   Limits,

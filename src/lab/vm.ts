@@ -13,6 +13,7 @@ import type { DiskSpec } from "../vmm/mod.ts";
 import { type OperationOptions, withSignals } from "./_link.ts";
 import type { MachineLife } from "./_machine_life.ts";
 import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot_options.ts";
+import { noteMachine } from "./_machines.ts";
 import { reserveFor } from "./claim.ts";
 import { MachineControls } from "./machine_controls.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
@@ -38,6 +39,7 @@ const checkRestore = signalOnly("vm.restore()");
 export class Vm extends MachineControls implements AsyncDisposable {
   readonly #parts: VmParts;
   readonly #registration: Registration;
+  readonly #forget: () => void;
   #spec: SnapshotSpec | undefined;
   #forks = 0;
   #stopBoot = new AbortController();
@@ -54,6 +56,7 @@ export class Vm extends MachineControls implements AsyncDisposable {
       close: () => this.#close(),
       limitMs: 10_000,
     });
+    this.#forget = noteMachine(this);
   }
 
   /** The scope that ends it. */
@@ -175,6 +178,14 @@ export class Vm extends MachineControls implements AsyncDisposable {
     throw failed.reason;
   }
 
+  /** Ends it and makes it as if it never had been booted; between the tests of a file whose set-up did not boot it. */
+  async switchOff(): Promise<void> {
+    if (this.state === "created") return;
+    await this.life.stop("reset", (machine) => machine[Symbol.asyncDispose]());
+    this.console.restart();
+    this.life.renew();
+  }
+
   /** Kills it. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#close();
@@ -244,6 +255,7 @@ export class Vm extends MachineControls implements AsyncDisposable {
       this.#stopBoot.abort(this.life.stateError("boot", "await boot() before its scope ends"));
       await this.#booting;
       this.#registration.release();
+      this.#forget();
       this.#parts.onGone();
       await this.life.stop("scope", async (machine) => {
         // What the guest has written to a disk that stays must be in its file.

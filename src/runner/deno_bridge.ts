@@ -4,6 +4,7 @@ import {
   type Failure,
   type FileObserver,
   FileRegistry,
+  FileReset,
   Retries,
   runHook,
   type RunningTest,
@@ -57,6 +58,7 @@ class DenoBridge {
   #running = new Set<RunningTest>();
   #ready: Promise<Failure | undefined> | undefined;
   #started = performance.now();
+  #reset: FileReset;
   #failed = 0;
   #ran = 0;
   #file: string;
@@ -65,6 +67,7 @@ class DenoBridge {
     const path = decodeURIComponent(new URL(Deno.mainModule).pathname);
     this.#file = relative(Deno.cwd(), path);
     this.scope = new Scope(this.#file, { kind: "file", parent: runScope() });
+    this.#reset = new FileReset(this.scope);
     const target = Deno.env.get("BELLJAR_EVENTS");
     // The files of one `deno test` write to the same stream.
     if (target) this.#events = new EventFile(target, { append: true });
@@ -146,6 +149,8 @@ class DenoBridge {
     this.#ran++;
     const retries = new Retries(test.meta.retries ?? 0);
     for (let attempt = 1;; attempt++) {
+      const stale = this.registry.options.resetBetweenTests && await this.#reset.before();
+      if (stale) throw stale.error;
       const outcome = await this.#attempt(test, attempt, context);
       if (retries.take(outcome)) outcome.willRetry = true;
       if (outcome.status === "passed" && attempt > 1) outcome.status = "flaky";
