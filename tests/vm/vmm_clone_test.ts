@@ -135,8 +135,9 @@ Deno.test("a template that cannot be built leaves nothing, and the error of the 
   await assertRejects(() => starting, Error, "changed my mind");
   const left = (await names(`${cache.path}/templates`)).filter((name) => !name.endsWith(".lock"));
   assertEquals(left, []);
+  // No room for its memory on disk: it boots cold, which fails for want of memory.
   const huge = vmm.launch(host.spec({ memoryBytes: 2 ** 50 }));
-  assertEquals((await assertRejects(() => huge, HostError)).code, "NO_ROOM");
+  assertEquals((await assertRejects(() => huge, HostError)).code, "NO_MEMORY");
   assertEquals((await processesWithToken(host.run.token)).length, 0);
 });
 
@@ -220,4 +221,26 @@ Deno.test("a clone of a saved machine can be saved, reset and taken up by path",
   assertEquals(await shell(third.client!, "cat /tmp/state"), "1\n2\n");
   const again = await third.reset({ timeoutMs: LIMIT_MS });
   assertEquals(await shell(again, "ls /tmp/state 2>/dev/null; echo none"), "none\n");
+});
+
+Deno.test("a clone whose agent crashes has it back, as the same machine", async () => {
+  await using host = await openVmm();
+  await using machine = await host.vmm.launch(host.spec({ name: "phoenix" }));
+  const again = Promise.withResolvers<void>();
+  machine.onAgent(() => again.resolve());
+  machine.ended.then((end) => again.reject(end));
+  const first = machine.client!;
+  await shell(first, `echo kept > /tmp/kept; kill -9 ${first.agent.pid}`).catch(() => {}); // lost with it
+  await again.promise;
+  assert(first.lost instanceof AgentLostError);
+  assertEquals(await shell(machine.client!, "cat /tmp/kept; hostname"), "kept\nphoenix\n");
+});
+
+Deno.test("ten clones of one template answer at once", async () => {
+  await using host = await openVmm();
+  const names = Array.from({ length: 10 }, (_, index) => `clone-${index}`);
+  const machines = await Promise.all(names.map((name) => host.vmm.launch(host.spec({ name }))));
+  const answers = await Promise.all(machines.map(({ client }) => shell(client!, "hostname")));
+  assertEquals(answers, names.map((name) => `${name}\n`));
+  await Promise.all(machines.map((machine) => machine[Symbol.asyncDispose]()));
 });

@@ -1,3 +1,4 @@
+import { HostError } from "../../errors.ts";
 import { drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
 import type { TransportDecision } from "../vsock.ts";
@@ -7,7 +8,7 @@ import { SECRET_FIRMWARE_FILE, takesBootFiles, writeBootMedia } from "./boot_fil
 import { makeOverlay } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
-import { loadState, saveState } from "./migrate.ts";
+import { canIgnoreShared, loadState, saveState } from "./migrate.ts";
 import { makeRamFile } from "./ram_file.ts";
 import { restoreDisks, type SavedDisk } from "./saved_disks.ts";
 import { saveMachine } from "./saved_state.ts";
@@ -72,6 +73,13 @@ export async function buildTemplate(
     bootSecret: auth.secret,
     agentTimeoutMs,
   });
+  if (!await canIgnoreShared(machine.qmp)) {
+    throw new HostError(`Cannot make templates with QEMU ${context.qemu.version}`, {
+      code: "NO_TEMPLATES",
+      actual: 'it has no migration capability "x-ignore-shared"',
+      next: "use QEMU 7.2 or a later one that has it; machines boot cold meanwhile",
+    });
+  }
   const client = await machine.connect(auth, agentTimeoutMs, signal);
   const helloMs = performance.now() - machine.startedMs;
   await client.request("ping", {}, { timeoutMs: agentTimeoutMs, signal });

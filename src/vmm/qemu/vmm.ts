@@ -48,6 +48,8 @@ export class QemuVmm implements Vmm {
   readonly #options: QemuVmmOptions;
   #store: TemplateStore | undefined;
   #chooser: Promise<AcceleratorChooser> | undefined;
+  /** Why this QEMU can make none. */
+  #noTemplates: string | undefined;
 
   constructor(options: QemuVmmOptions = {}) {
     this.#options = options;
@@ -56,10 +58,17 @@ export class QemuVmm implements Vmm {
   async launch(spec: MachineSpec): Promise<Machine> {
     const started = performance.now();
     const machine = await this.#withAccelerator(async (context, limitMs) => {
-      const why = cloneObstacle(spec);
-      return why === undefined
-        ? await this.#clone(context, spec, limitMs)
-        : await this.#boot(context, spec, limitMs, why);
+      const why = cloneObstacle(spec) ?? this.#noTemplates;
+      if (why !== undefined) return await this.#boot(context, spec, limitMs, why);
+      try {
+        return await this.#clone(context, spec, limitMs);
+      } catch (error) {
+        const reason = templateObstacle(error);
+        if (reason === undefined) throw error;
+        if ((error as HostError).code === "NO_TEMPLATES") this.#noTemplates = reason;
+        emitEvent("warning", { message: `machine "${spec.name}" boots cold: ${reason}` });
+        return await this.#boot(context, spec, limitMs, reason);
+      }
     }, spec.expect === "no-agent");
     machine.info.timings.totalMs = performance.now() - started;
     return machine;
@@ -315,6 +324,13 @@ export function cloneObstacle(spec: MachineSpec): string | undefined {
     return `${devices} disks and network cards are more than the ${HOTPLUG_PORTS.length} that can be plugged in`;
   }
   return undefined;
+}
+
+/** Why no template can be made where a boot may still do; `undefined` for any other error. */
+function templateObstacle(error: unknown): string | undefined {
+  if (!(error instanceof HostError)) return undefined;
+  if (!["NO_ROOM", "NO_TEMPLATES", "SAVE_FAILED"].includes(error.code)) return undefined;
+  return error.message.split("\n").slice(0, 2).map((line) => line.trim()).join("; ");
 }
 
 /** Why a machine cannot be reached over vsock, whatever the host can do; `undefined` if it can. */
