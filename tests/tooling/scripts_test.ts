@@ -161,7 +161,11 @@ Deno.test("scripts/setup --check lists exactly what is missing, and installs not
 
 Deno.test("scripts refuse unknown arguments with status 2", async (t) => {
   const rows = [
-    ["scripts/setup", "--chek", 'unknown argument "--chek": expected --check, --services or nothing'],
+    [
+      "scripts/setup",
+      "--chek",
+      'unknown argument "--chek": expected --check, --services or nothing',
+    ],
     ["scripts/test", "units", 'unknown suite "units": expected some of fmt lint'],
     ["scripts/compile", "--noimage", 'unknown argument "--noimage": expected --no-image'],
     ["scripts/demo", "x", 'unknown argument "x": expected nothing'],
