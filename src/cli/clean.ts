@@ -2,6 +2,7 @@ import { Command } from "@cliffy/command";
 import { cleanImages } from "../image/mod.ts";
 import { pruneOrphanedOutput } from "../jobs/mod.ts";
 import { cacheDir, sweepRuns } from "../host/mod.ts";
+import { Fixtures } from "../runner/mod.ts";
 import { TemplateStore } from "../vmm/qemu/template_store.ts";
 import { showBytes } from "./_format.ts";
 import { ExitError } from "./_errors.ts";
@@ -31,6 +32,8 @@ export function cleanCommand(): Command<any> {
       );
       const templates = await cleanTemplates(options.all ? 0 : TEMPLATE_CAP);
       print(`${templates.length} template${templates.length === 1 ? "" : "s"} removed\n`);
+      const fixtures = await (await new Fixtures().store()).evict(options.all ? 0 : undefined);
+      print(`${fixtures.length} fixture${fixtures.length === 1 ? "" : "s"} removed\n`);
       await pruneOrphanedOutput();
       if (stuck.length === 0) return;
       printError(`belljar: processes of killed runs cannot be ended: ${stuck.join(", ")}\n`);

@@ -2,6 +2,7 @@ import { Command } from "@cliffy/command";
 import { tagsOf } from "../dsl/mod.ts";
 import { escapeLine, makeStyle } from "../report/mod.ts";
 import { type ListedFile, TestRun } from "../runner/mod.ts";
+import { listFixtures } from "./fixture.ts";
 import { ExitError, refuseFlags } from "./_errors.ts";
 import { selectionOf } from "./_selection.ts";
 import { onSignals } from "./_signals.ts";
@@ -22,11 +23,13 @@ export function listCommand(): Command<any> {
       collect: true,
     })
     .option("--include-slow", "Slow tests too")
+    .option("--fixtures", "Fixtures in place of tests: which are built, stale or missing")
     .option("--json", "As JSON")
     .example("Everything", "belljar list")
     .example("For a program", "belljar list --json tests/net")
     .action(async function (options, ...paths) {
       refuseFlags(paths, this);
+      if (options.fixtures) return await listFixtures(paths, options);
       const cwd = Deno.cwd();
       const files = await findFiles(paths, cwd);
       const run = new TestRun({

@@ -9,6 +9,7 @@ import { printError } from "./_terminal.ts";
 import { cleanCommand } from "./clean.ts";
 import { doctorCommand } from "./doctor.ts";
 import { execCommand } from "./exec.ts";
+import { fixtureCommand } from "./fixture.ts";
 import { imageCommand } from "./image.ts";
 import { initCommand } from "./init.ts";
 import { licensesCommand } from "./licenses.ts";
@@ -41,6 +42,7 @@ export function commandTree(): Command<any> {
     .command("exec", execCommand())
     .command("with", withServicesCommand())
     .command("image", imageCommand())
+    .command("fixture", fixtureCommand())
     .command("report", reportCommand())
     .command("doctor", doctorCommand())
     .command("init", initCommand())

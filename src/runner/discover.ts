@@ -16,6 +16,8 @@ export class NothingFoundError extends Error {
 }
 
 const SUFFIX = ".test.ts";
+/** How files with fixtures are named. */
+export const FIXTURE_SUFFIX = ".fixture.ts";
 const SKIPPED: ReadonlySet<string> = new Set(["node_modules"]);
 
 /**
@@ -23,13 +25,17 @@ const SKIPPED: ReadonlySet<string> = new Set(["node_modules"]);
  *
  * @throws {NothingFoundError} If a path does not exist or leads to no file.
  */
-export async function discoverFiles(paths: readonly string[], cwd: string): Promise<TestFile[]> {
+export async function discoverFiles(
+  paths: readonly string[],
+  cwd: string,
+  suffix: string = SUFFIX,
+): Promise<TestFile[]> {
   const found = new Map<string, TestFile>();
   for (const path of paths.length > 0 ? paths : ["."]) {
-    const files = await filesOf(path, cwd);
+    const files = await filesOf(path, cwd, suffix);
     if (files.length === 0 && paths.length > 0) {
       throw new NothingFoundError(
-        `No test file matches ${JSON.stringify(path)}: expected files named *${SUFFIX}`,
+        `No file matches ${JSON.stringify(path)}: expected files named *${suffix}`,
       );
     }
     for (const file of files.sort()) found.set(file, { path: file, file: labelOf(file, cwd) });
@@ -43,11 +49,11 @@ export function labelOf(path: string, cwd: string): string {
   return label.startsWith("..") ? path : label;
 }
 
-async function filesOf(path: string, cwd: string): Promise<string[]> {
+async function filesOf(path: string, cwd: string, suffix: string): Promise<string[]> {
   const absolute = resolve(cwd, path);
   const info = await statOf(absolute);
   if (info?.isFile) return [absolute];
-  if (info?.isDirectory) return await walk(absolute, (file) => file.endsWith(SUFFIX));
+  if (info?.isDirectory) return await walk(absolute, (file) => file.endsWith(suffix));
   if (isGlob(path)) {
     const { base, pattern } = globPattern(absolute);
     if ((await statOf(base))?.isDirectory) return await walk(base, (file) => pattern.test(file));

@@ -2,6 +2,7 @@
 export * from "./child_command.ts";
 export * from "./discover.ts";
 export * from "./event_file.ts";
+export * from "./fixtures/mod.ts";
 export {
   installMachineDefaults,
   type MachineDefaults,
