@@ -3,7 +3,7 @@ import { type Duration, formatSeconds, milliseconds, registerOptions } from "../
 import { TextWindow } from "./_text.ts";
 import { lastLines, visible } from "./_text.ts";
 import { ExpectError } from "./errors.ts";
-import { timeScale } from "../scope/mod.ts";
+import { currentSignal, timeScale } from "../scope/mod.ts";
 import { type Deadline, deadlineIn, race, TIMED_OUT } from "./wait.ts";
 
 /** Where a stream's bytes come from. */
@@ -236,7 +236,11 @@ export class Stream implements AsyncIterable<Uint8Array>, AsyncDisposable {
   ): Promise<Uint8Array | undefined | typeof TIMED_OUT> {
     if (this.#ended) return undefined;
     this.#pending ??= this.#source.read();
-    const data = await race(this.#pending, deadline, signal, this.#source.alarm?.());
+    const data = await race(
+      this.#pending,
+      deadline,
+      ...[signal, currentSignal(), this.#source.alarm?.()],
+    );
     if (data === TIMED_OUT) return TIMED_OUT;
     this.#pending = undefined;
     if (data === undefined) this.#ended = true;

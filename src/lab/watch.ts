@@ -1,5 +1,11 @@
 import { AgentLostError, StateError } from "../errors.ts";
-import { captureSite, currentScope, formatSite, type Registration } from "../scope/mod.ts";
+import {
+  captureSite,
+  currentScope,
+  currentSignal,
+  formatSite,
+  type Registration,
+} from "../scope/mod.ts";
 import { registerOptions } from "../values/mod.ts";
 import { type AgentClient, type AgentEvent, toText } from "../wire/mod.ts";
 import { type GuestLink, operate, type OperationOptions, quickLimitMs } from "./_link.ts";
@@ -193,7 +199,8 @@ export class Watch implements AsyncIterable<WatchEvent>, AsyncDisposable {
       const { promise, resolve } = Promise.withResolvers<void>();
       this.#wake = resolve;
       try {
-        await race(promise, deadlineIn(Infinity), options.signal, this.#link.alarm());
+        const signals = [options.signal, currentSignal(), this.#link.alarm()];
+        await race(promise, deadlineIn(Infinity), ...signals);
       } finally {
         this.#wake = undefined;
       }
