@@ -14,9 +14,11 @@
 #define DATA_MARK (64u * 1024u)
 /* Above this no further requests are read: a host that takes no answers gets no more of them. */
 #define STALL_MARK (4u * 1024u * 1024u)
+#define COMPACT_AT (128u * 1024u)
 /* A peer that does not say hello by then is none of ours. */
 #define PATIENCE_MS 5000
-#define KEEP_BUFFER (256u * 1024u)
+/* Fresh memory costs a fault per page, which is dear in a guest: buffers of this size are kept. */
+#define KEEP_BUFFER (1024u * 1024u)
 
 static struct conn *conns;
 
@@ -162,7 +164,7 @@ static int take_frames(struct conn *c)
 		if (frame_read_header(c->in.data + c->in_at, &h))
 			return -EBADMSG;
 		if (held - WIRE_HEADER_SIZE < h.length) {
-			buf_reserve(&c->in, WIRE_HEADER_SIZE + h.length);
+			buf_reserve(&c->in, WIRE_HEADER_SIZE + h.length - held);
 			break;
 		}
 		const uint8_t *payload = c->in.data + c->in_at + WIRE_HEADER_SIZE;
@@ -256,7 +258,7 @@ static void flush(struct conn *c)
 		trim(&c->out);
 		if (c->is_ending)
 			conn_end(c);
-	} else if (c->out_at > KEEP_BUFFER) {
+	} else if (c->out_at > COMPACT_AT) {
 		memmove(c->out.data, c->out.data + c->out_at, conn_queued(c));
 		c->out.len = conn_queued(c);
 		c->out_at = 0;

@@ -32,7 +32,7 @@ int write_all(struct call *c, int fd, const void *data, size_t len)
 	return 0;
 }
 
-static int copy_out(struct call *c, int fd, uint64_t limit, uint64_t *total)
+static int copy_out_by_hand(struct call *c, int fd, uint64_t limit, uint64_t *total)
 {
 	char *chunk = call_alloc(c, COPY_CHUNK);
 	if (!chunk)
@@ -47,6 +47,33 @@ static int copy_out(struct call *c, int fd, uint64_t limit, uint64_t *total)
 		int result = write_all(c, c->fds[0], chunk, (size_t)n);
 		if (result)
 			return result;
+		*total += (uint64_t)n;
+	}
+	return 0;
+}
+
+/*
+ * Moves bytes within the kernel, one side being a pipe. Returns how many, 0 at the end, -EINVAL where files do not know how,
+ * or another -errno.
+ */
+static ssize_t move_some(struct call *c, int from, int to, size_t len)
+{
+	ssize_t n;
+	do
+		n = splice(from, NULL, to, NULL, len, 0);
+	while (n < 0 && call_retry(c));
+	return n < 0 ? -errno : n;
+}
+
+static int copy_out(struct call *c, int fd, uint64_t limit, uint64_t *total)
+{
+	while (*total < limit) {
+		size_t want = limit - *total < COPY_CHUNK ? (size_t)(limit - *total) : COPY_CHUNK;
+		ssize_t n = move_some(c, fd, c->fds[0], want);
+		if (n == -EINVAL && *total == 0)
+			return copy_out_by_hand(c, fd, limit, total);
+		if (n <= 0)
+			return (int)n;
 		*total += (uint64_t)n;
 	}
 	return 0;
@@ -77,7 +104,7 @@ void op_read_file(struct call *c)
 	mp_put_uint(&c->out, "size", total);
 }
 
-static int copy_in(struct call *c, int fd, uint64_t *total)
+static int copy_in_by_hand(struct call *c, int fd, uint64_t *total)
 {
 	char *chunk = call_alloc(c, COPY_CHUNK);
 	if (!chunk)
@@ -91,6 +118,19 @@ static int copy_in(struct call *c, int fd, uint64_t *total)
 		int result = write_all(c, fd, chunk, (size_t)n);
 		if (result)
 			return result;
+		*total += (uint64_t)n;
+	}
+}
+
+static int copy_in(struct call *c, int fd, uint64_t *total)
+{
+	for (;;) {
+		ssize_t n = move_some(c, c->fds[0], fd, COPY_CHUNK);
+		/* Nothing was taken out of the pipe: files opened to append refuse, and some kinds of files. */
+		if (n == -EINVAL && *total == 0)
+			return copy_in_by_hand(c, fd, total);
+		if (n <= 0)
+			return (int)n;
 		*total += (uint64_t)n;
 	}
 }
