@@ -58,3 +58,12 @@ export interface ProcessDriver {
   /** Forgets the process: it has ended, and its members are gone or shall live on. */
   release(): void;
 }
+
+/**
+ * Whether none of them runs. A shell that has just forked waits, in state D, for a child that was stopped before its exec:
+ * the kernel neither stops nor reports the shell until the child goes on.
+ */
+export function isStopped(members: readonly ProcInfo[]): boolean {
+  return members.some(({ state }) => state === "T") &&
+    members.every(({ state }) => state === "T" || state === "D");
+}

@@ -153,9 +153,9 @@ class HostDriver implements ProcessDriver {
   }
 
   async refresh(): Promise<void> {
-    const leader = await this.#members.leader();
-    if (leader?.state === "T") this.#events?.stopped();
-    else if (leader) this.#events?.continued();
+    const state = await this.#members.state();
+    if (state === "stopped") this.#events?.stopped();
+    else if (state === "running") this.#events?.continued();
   }
 
   discardOutput(): void {

@@ -8,7 +8,7 @@ import {
   procStat,
 } from "../host/mod.ts";
 import { signalName } from "../values/mod.ts";
-import type { SignalTarget } from "./driver.ts";
+import { isStopped, type SignalTarget } from "./driver.ts";
 import { SIGKILL } from "./kill_plan.ts";
 import type { ProcInfo } from "./types.ts";
 
@@ -46,6 +46,15 @@ export class HostMembers {
     if (!stat || !isLive(stat)) return undefined;
     this.#startTicks ??= stat.startTicks;
     return stat.startTicks === this.#startTicks ? stat : undefined;
+  }
+
+  /** Whether it runs; `undefined` when the leader has ended. */
+  async state(): Promise<"running" | "stopped" | undefined> {
+    const leader = await this.leader();
+    if (!leader) return undefined;
+    // In state D it may wait for a child that was stopped before its exec.
+    const stopped = leader.state === "D" ? isStopped(await this.list()) : leader.state === "T";
+    return stopped ? "stopped" : "running";
   }
 
   /** Everything that lives. */

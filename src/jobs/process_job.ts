@@ -2,7 +2,7 @@ import { DeadlineError } from "../errors.ts";
 import type { Registration } from "../scope/mod.ts";
 import { milliseconds, registerOptions, type SignalLike, signalNumber } from "../values/mod.ts";
 import { BaseJob, type JobSeed } from "./base_job.ts";
-import type { DriverEvents, ProcessDriver, ProcessExit } from "./driver.ts";
+import { type DriverEvents, isStopped, type ProcessDriver, type ProcessExit } from "./driver.ts";
 import { JobUnkillableError } from "./errors.ts";
 import {
   DEFAULT_KILL_GRACE_MS,
@@ -23,6 +23,8 @@ const DEFAULT_DRAIN_GRACE_MS = 500;
 const MAX_DRAIN_MS = 10_000;
 /** How long STOP and CONT may take to be seen. */
 const CONFIRM_MS = 5_000;
+/** How long an event about a stop is waited for before the members are looked at. */
+const CONFIRM_LOOK_MS = 20;
 /** How long a kill waits before it looks for members that are stopped. */
 const STOPPED_LOOK_MS = 200;
 
@@ -295,16 +297,16 @@ export class ProcessJob extends BaseJob {
   async #changedTo(wanted: "stopped" | "running"): Promise<boolean> {
     const deadline = performance.now() + CONFIRM_MS;
     while (!this.isOver && this.state !== wanted) {
-      const left = deadline - performance.now();
-      if (left <= 0) return false;
+      if (performance.now() >= deadline) return false;
       const { promise, resolve } = Promise.withResolvers<void>();
       const stopWatch = this.watch(resolve);
-      const pauseMs = this.#driver.mustLookForStops ? Math.min(left, 10) : left;
-      const timer = setTimeout(resolve, pauseMs);
-      await this.refresh();
-      if (!this.isOver && this.state !== wanted) await promise;
+      const timer = setTimeout(resolve, CONFIRM_LOOK_MS);
+      await promise;
       clearTimeout(timer);
       stopWatch();
+      if (this.isOver || this.state === wanted) break;
+      const members = await this.#driver.members();
+      if (members.length > 0) this.markStopped(isStopped(members));
     }
     return true;
   }
