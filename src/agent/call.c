@@ -21,7 +21,7 @@ struct call *call_new(void)
 		return NULL;
 	c->serial = atomic_fetch_add(&serials, 1) + 1;
 	c->cancel_word = &c->own_cancel;
-	c->ret_fd = -1;
+	c->ret_fd = c->kept_fd = -1;
 	for (int i = 0; i < CALL_FDS; i++)
 		c->fds[i] = -1;
 	return c;
@@ -57,6 +57,7 @@ void call_free(struct call *c)
 	for (int i = 0; i < CALL_FDS; i++)
 		close_fd(&c->fds[i]);
 	close_fd(&c->ret_fd);
+	close_fd(&c->kept_fd);
 	timer_clear(&c->nag);
 	buf_free(&c->out);
 	free(c->body);

@@ -66,6 +66,8 @@ struct call {
 	int64_t nums[8];
 	/* A descriptor that goes to the agent. */
 	int ret_fd;
+	/* Kept open until the call is answered. */
+	int kept_fd;
 
 	/* Its answer waits for this stream's end. */
 	struct stream *stream;

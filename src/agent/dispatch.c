@@ -13,7 +13,6 @@
 #define MAX_CALL_BYTES (64u * 1024u * 1024u)
 /* A signal may come just before the call that it shall interrupt: it is sent until the call returns. */
 #define NAG_MS 10
-#define OP_PIPE_SIZE (256 * 1024)
 
 static struct call *calls, *calls_tail;
 static unsigned calls_count;
@@ -201,75 +200,6 @@ int fail_no_id(struct call *c, const char *what, int64_t id)
 {
 	fail_code(c, "noSuchId", "there is no %s %lld", what, (long long)id);
 	return -ENOENT;
-}
-
-int check_new_stream(struct call *c, int64_t id)
-{
-	if (id <= 0 || stream_find(c->conn, (uint64_t)id)) {
-		fail_code(c, "format", "stream %lld is in use or no stream", (long long)id);
-		return -EEXIST;
-	}
-	if ((uint64_t)id > c->conn->max_id)
-		c->conn->max_id = (uint64_t)id;
-	return 0;
-}
-
-static void output_ended(struct stream *s)
-{
-	struct call *c = s->subject;
-	if (!c)
-		return;
-	c->stream = NULL;
-	if (c->answer_due)
-		call_answer(c);
-}
-
-static void output_refused(struct stream *s)
-{
-	struct call *c = s->subject;
-	if (c && !call_cancelled(c) && c->state != CALL_RAN)
-		call_cancel(c);
-}
-
-static int make_op_pipe(struct call *c, int fds[2])
-{
-	if (pipe2(fds, O_CLOEXEC) < 0) {
-		fail_errno(c, errno);
-		return -errno;
-	}
-	/* Fewer turns for bulk data; the default will do where this is refused. */
-	fcntl(fds[0], F_SETPIPE_SZ, OP_PIPE_SIZE);
-	return 0;
-}
-
-int call_output(struct call *c, unsigned field)
-{
-	int fds[2];
-	if (check_new_stream(c, get_int(c, field)) || make_op_pipe(c, fds))
-		return -EINVAL;
-	c->fds[0] = fds[1];
-	c->stream = stream_open_output(c->conn, get_bits(c, field), c->principal, fds[0]);
-	if (!c->stream) {
-		fail_errno(c, ENOMEM);
-		return -ENOMEM;
-	}
-	c->stream->subject = c;
-	c->stream->ended = output_ended;
-	c->stream->refused = output_refused;
-	return 0;
-}
-
-int call_input(struct call *c, unsigned field)
-{
-	int fds[2];
-	if (check_new_stream(c, get_int(c, field)) || make_op_pipe(c, fds))
-		return -EINVAL;
-	c->fds[0] = fds[0];
-	if (!stream_open_input(c->conn, get_bits(c, field), c->principal, fds[1])) {
-		fail_errno(c, ENOMEM);
-		return -ENOMEM;
-	}
-	return 0;
 }
 
 struct call *call_internal(unsigned op)

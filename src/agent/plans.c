@@ -1,6 +1,7 @@
 /* Where each operation runs, and what the loop does before and after. */
 #include "async_calls.h"
 #include "dispatch.h"
+#include "file_ops.h"
 #include "machine.h"
 #include "principal.h"
 #include "proc.h"
@@ -15,6 +16,15 @@ static int start_ping(struct call *c)
 static int start_read_file(struct call *c)
 {
 	return call_output(c, F_READ_FILE_STREAM);
+}
+
+/* A file in memory: the loop sends it, and answers at its end. */
+static void finish_read_file(struct call *c)
+{
+	if (c->fail.code || c->ret_fd < 0 || !c->stream)
+		return;
+	stream_from_file(c->stream, c->ret_fd, c->nums[READ_FROM], c->nums[READ_END]);
+	c->ret_fd = -1;
 }
 
 static int start_write_file(struct call *c)
@@ -45,7 +55,7 @@ static const struct plan plans[OP_COUNT] = {
 	[OP_PROC_MEMBERS] = { LANE_POOL, start_proc_members, finish_proc_call },
 	[OP_PROC_RESIZE] = { LANE_LOOP, start_proc_resize, NULL },
 	[OP_PROC_RELEASE] = { LANE_LOOP, start_proc_release, NULL },
-	[OP_READ_FILE] = { LANE_FILES, start_read_file, NULL },
+	[OP_READ_FILE] = { LANE_FILES, start_read_file, finish_read_file },
 	[OP_WRITE_FILE] = { LANE_FILES, start_write_file, NULL },
 	[OP_READ_DIR] = { LANE_FILES, start_read_dir, NULL },
 	[OP_GLOB] = { LANE_FILES, start_glob, NULL },

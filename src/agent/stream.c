@@ -178,17 +178,31 @@ void stream_detach(struct stream *s)
 static void stream_end(struct stream *s, int err)
 {
 	void (*ended)(struct stream *) = s->ended;
+	s->err = err;
 	send_close(s, err);
 	if (ended)
 		ended(s);
 	stream_drop(s);
 }
 
+static ssize_t read_source(struct stream *s, void *into, size_t room)
+{
+	if (!s->is_file)
+		return read(s->src.fd, into, room);
+	/* Whoever wants no more of a file is not kept waiting for the rest. */
+	if (!s->conn || s->discard)
+		return 0;
+	int64_t left = s->file_end - s->file_at;
+	ssize_t n = pread(s->src.fd, into, left < (int64_t)room ? (size_t)left : room, s->file_at);
+	s->file_at += n > 0 ? n : 0;
+	return n;
+}
+
 static ssize_t read_chunk(struct stream *s)
 {
 	static uint8_t scrap[DATA_CHUNK];
 	if (!s->conn || s->discard)
-		return read(s->src.fd, scrap, sizeof(scrap));
+		return read_source(s, scrap, sizeof(scrap));
 	struct buf *out = &s->conn->out;
 	size_t room = s->credit < DATA_CHUNK ? (size_t)s->credit : DATA_CHUNK;
 	if (!buf_reserve(out, WIRE_HEADER_SIZE + room)) {
@@ -196,7 +210,7 @@ static ssize_t read_chunk(struct stream *s)
 		return -1;
 	}
 	uint8_t *header = out->data + out->len;
-	ssize_t n = read(s->src.fd, header + WIRE_HEADER_SIZE, room);
+	ssize_t n = read_source(s, header + WIRE_HEADER_SIZE, room);
 	if (n <= 0)
 		return n;
 	struct frame_header h = {
@@ -363,4 +377,21 @@ void streams_abandon_subject(void *subject)
 		if (s->subject == subject)
 			stream_abandon(s, 0);
 	}
+}
+
+void stream_from_file(struct stream *s, int fd, int64_t from, int64_t end)
+{
+	loop_remove(&s->src);
+	close(s->src.fd);
+	s->src.fd = fd;
+	s->is_file = s->is_ready = true;
+	s->file_at = from;
+	s->file_end = end;
+	enqueue(s);
+}
+
+void stream_widen(struct stream *s, uint64_t bytes)
+{
+	s->owed += bytes;
+	grant(s);
 }

@@ -21,6 +21,12 @@ struct stream {
 	/* Output: bytes that may still be sent. */
 	uint64_t credit;
 	bool discard;
+	/* Why the descriptor gave its last byte; 0 at its regular end. */
+	int err;
+	/* The descriptor is a file in memory: read at `file_at`, up to `file_end`, and never waited for. */
+	bool is_file;
+	int64_t file_at;
+	int64_t file_end;
 	void (*ended)(struct stream *s);
 	void (*refused)(struct stream *s);
 	void *subject;
@@ -37,6 +43,10 @@ struct stream {
 /* Takes fd over. `id` must be new on this connection. */
 struct stream *stream_open_output(struct conn *c, uint64_t id, uint16_t principal, int fd);
 struct stream *stream_open_input(struct conn *c, uint64_t id, uint16_t principal, int fd);
+/* From now on the output comes from a file in memory, which it takes over. */
+void stream_from_file(struct stream *s, int fd, int64_t from, int64_t end);
+/* Lets the host send more at once than a stream begins with. */
+void stream_widen(struct stream *s, uint64_t bytes);
 struct stream *stream_find(struct conn *c, uint64_t id);
 /* Closes the descriptor and forgets the stream, without a word. */
 void stream_drop(struct stream *s);
