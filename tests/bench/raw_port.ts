@@ -1,4 +1,6 @@
 import { bootFilesCpio, type Image } from "../../src/image/mod.ts";
+import { hostRun } from "../../src/vmm/mod.ts";
+import type { GuardedProcess } from "../../src/host/mod.ts";
 import { qemuArgs } from "../../src/vmm/qemu/argv.ts";
 import { kernelCmdline } from "../../src/vmm/qemu/kernel_cmdline.ts";
 import { concatBytes, writeAll } from "../../src/wire/mod.ts";
@@ -6,10 +8,10 @@ import { concatBytes, writeAll } from "../../src/wire/mod.ts";
 /** A machine in which nothing but `raw_echo.c` serves the virtio-serial port: the best that the port can do. */
 export class RawPort implements AsyncDisposable {
   #conn: Deno.Conn;
-  #child: Deno.ChildProcess;
+  #child: GuardedProcess;
   #dir: string;
 
-  private constructor(conn: Deno.Conn, child: Deno.ChildProcess, dir: string) {
+  private constructor(conn: Deno.Conn, child: GuardedProcess, dir: string) {
     this.#conn = conn;
     this.#child = child;
     this.#dir = dir;
@@ -42,7 +44,12 @@ export class RawPort implements AsyncDisposable {
       firmwareFiles: [],
       incoming: false,
     });
-    const child = new Deno.Command("qemu-system-x86_64", { args, stdin: "null" }).spawn();
+    const run = await hostRun();
+    const child = await run.spawnGuarded("qemu-system-x86_64", {
+      args,
+      stdout: "null",
+      stderr: "null",
+    });
     const [, conn] = await Promise.all(listeners.map((listener) => listener.accept()));
     for (const listener of listeners) listener.close();
     const port = new RawPort(conn!, child, dir);
