@@ -44,6 +44,15 @@ int cgroup_make(const char *token)
 	return fd < 0 ? -errno : fd;
 }
 
+int cgroup_open_workers(void)
+{
+	if (root_fd < 0)
+		return -ENOTSUP;
+	if (mkdirat(root_fd, "workers", 0755) < 0 && errno != EEXIST)
+		return -errno;
+	return cgroup_open(root_fd, "workers/cgroup.procs", O_WRONLY);
+}
+
 int cgroup_open(int dir, const char *name, int flags)
 {
 	int fd = openat(dir, name, flags | O_CLOEXEC);

@@ -19,6 +19,8 @@ int cgroup_open(int dir, const char *name, int flags);
 int cgroup_populated(int events_fd);
 /* Calls `each` for every process in the group and below. Returns how many there were. */
 int cgroup_each(int dir, void (*each)(pid_t pid, void *arg), void *arg);
+/* Opens cgroup.procs of the group of all workers; -errno without groups. */
+int cgroup_open_workers(void);
 /* Kills everything in all groups of earlier agents. */
 void cgroup_kill_leftovers(void);
 

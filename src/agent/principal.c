@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "async_calls.h"
+#include "cgroup.h"
 #include "dispatch.h"
 #include "handles.h"
 #include "proc.h"
@@ -101,6 +102,9 @@ static int open_worker(struct call *c, struct worker *w)
 	c->fds[1] = open_shared(w);
 	if (c->fds[1] < 0)
 		return c->fds[1];
+	/* So that a worker which is stuck when the agent is lost can be found by its successor. */
+	int group = cgroup_open_workers();
+	c->fds[2] = group < 0 ? -1 : group;
 	int result = set_nonblock(w->src.fd, true);
 	return result ? result : loop_add(&w->src, EPOLLIN | EPOLLOUT);
 }

@@ -30,6 +30,8 @@ struct plan_of_worker {
 	int self;
 	int sock;
 	int shared;
+	/* cgroup.procs of the group of workers, -1 without one. */
+	int group;
 	/* Its news: stages that failed, numbers of processes. */
 	int status;
 	/* Wakes it once its user namespace has its maps. */
@@ -186,6 +188,8 @@ static void child_main(const struct plan_of_worker *w)
 {
 	char *argv[] = { "belljar-agent", "worker", NULL };
 	setsid();
+	if (w->group >= 0 && write(w->group, "0", 1) != 1)
+		child_failed(w, "cgroup");
 	enter_namespaces(w);
 	take_identity(w);
 	/* Above all numbers in use, so that none is overwritten before it has moved. */
@@ -349,6 +353,7 @@ void op_worker_spawn(struct call *c)
 	memset(w, 0, sizeof(*w));
 	w->sock = c->fds[0];
 	w->shared = c->fds[1];
+	w->group = c->fds[2];
 	if (read_plan(c, w))
 		return;
 	CLEANUP_FD int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
