@@ -1,4 +1,4 @@
-import { type AgentLostError, type BelljarError, StateError } from "../../errors.ts";
+import { AgentLostError, type BelljarError, StateError } from "../../errors.ts";
 import { timeScale } from "../../scope/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
 import { AgentClient, type AgentEvent, type ByteConn } from "../../wire/mod.ts";
