@@ -55,8 +55,30 @@ export function baseEntries(): CpioEntry[] {
     textFile("etc/profile", PROFILE),
     textFile("etc/os-release", OS_RELEASE),
     textFile("etc/udhcpc/default.script", UDHCPC_SCRIPT, 0o755),
+    textFile("bin/belljar-barrier", BARRIER_SCRIPT, 0o755),
   ];
 }
+
+/** Lets processes of the guest take part in `lab.barrier()`: the harness sees the request and writes the answer. */
+const BARRIER_SCRIPT = `#!/bin/sh
+# Waits until COUNT have arrived at the barrier NAME, at most TIMEOUT seconds.
+if [ $# -lt 2 ]; then
+	echo "usage: belljar-barrier NAME COUNT [TIMEOUT]" >&2
+	exit 2
+fi
+folder=/run/belljar/barriers
+# Right after a boot the harness has not made it yet.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	[ -d "$folder" ] && break
+	sleep 0.5
+done
+me=$folder/$(cat /proc/sys/kernel/random/uuid)
+mkfifo -m 600 "$me.fifo" || exit 2
+printf '%s\\n%s\\n%s' "$2" "\${3:-60}" "$1" > "$me.new" && mv "$me.new" "$me.wait" || exit 2
+read -r answer < "$me.fifo"
+rm -f "$me.fifo" "$me.wait"
+exit "\${answer:-2}"
+`;
 
 const PASSWD = `root:x:0:0:root:/root:/bin/sh
 user:x:1000:1000:user:/home/user:/bin/sh

@@ -15,6 +15,8 @@ export type VmState = "created" | "booting" | "booted" | "paused" | "shutdown" |
 export interface MachineFacts {
   image: string;
   memoryBytes: number;
+  /** Called with every new conversation with its agent. */
+  onAgent: (client: AgentClient) => void;
 }
 
 /** How long the cause of a lost agent may take to show, in milliseconds. */
@@ -173,8 +175,12 @@ export class MachineLife {
     this.#scanner.push(console.bytes());
     console.onData((data) => this.#machine === machine && this.#scanner.push(data));
     this.console.attach(console);
-    machine.onAgent((client) => this.#watchKernel(client));
-    if (machine.client) this.#watchKernel(machine.client);
+    const greet = (client: AgentClient) => {
+      this.#watchKernel(client);
+      this.#facts.onAgent(client);
+    };
+    machine.onAgent(greet);
+    if (machine.client) greet(machine.client);
     machine.ended.then((end) => this.#onEnd(machine, end));
     const { image, memoryBytes: memory } = this.#facts;
     const { how, howWhy, transport, transportWhy, cid, accel, accelWhy, pid, kernel, timings } =

@@ -55,6 +55,7 @@ export class Lab {
       name,
       image,
       options,
+      barriers: this.#registry.barriers,
       sibling: (other) => this.vm(other, image, options),
       onGone: () => {
         this.#registry.machines.delete(vm);

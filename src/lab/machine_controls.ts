@@ -11,10 +11,10 @@ import {
   startService,
   startServices,
 } from "../jobs/mod.ts";
-import { currentSignal, trackOperation } from "../scope/mod.ts";
+import { currentSignal, runScope, trackOperation } from "../scope/mod.ts";
 import { type Duration, milliseconds, registerOptions } from "../values/mod.ts";
 import type { MachineInfo } from "../vmm/mod.ts";
-import type { OpReply } from "../wire/mod.ts";
+import type { AgentClient, OpReply } from "../wire/mod.ts";
 import {
   ask,
   linkOf,
@@ -23,7 +23,9 @@ import {
   setLink,
   withSignals,
 } from "./_link.ts";
+import { serveGuestBarriers } from "./_guest_barriers.ts";
 import { MachineLife, type VmState } from "./_machine_life.ts";
+import type { Barriers } from "./barrier.ts";
 import { Clock } from "./clock.ts";
 import { Console } from "./console.ts";
 import { GuestOperations } from "./operations.ts";
@@ -69,12 +71,19 @@ export abstract class MachineControls extends GuestOperations {
   readonly #place: ServicePlace;
   #workers = 0;
 
-  constructor(name: string, image: string, memoryBytes: number) {
+  constructor(
+    name: string,
+    image: string,
+    facts: { memoryBytes: number; barriers: Barriers },
+  ) {
     super();
     this.name = name;
     this.image = image;
     this.console = new Console(name, () => life.alarm);
-    const life = new MachineLife(name, this.console, { image, memoryBytes });
+    const { memoryBytes, barriers } = facts;
+    const onAgent = (client: AgentClient) =>
+      void runScope().run(() => serveGuestBarriers(client, barriers)).catch(() => {}); // It has no barriers then.
+    const life = new MachineLife(name, this.console, { image, memoryBytes, onAgent });
     this.life = life;
     this.clock = new Clock(this);
     this.jobs = jobs.viewOfMachine(name);

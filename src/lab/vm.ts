@@ -14,6 +14,7 @@ import { type OperationOptions, withSignals } from "./_link.ts";
 import type { MachineLife } from "./_machine_life.ts";
 import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot_options.ts";
 import { noteMachine } from "./_machines.ts";
+import type { Barriers } from "./barrier.ts";
 import { reserveFor } from "./claim.ts";
 import { MachineControls } from "./machine_controls.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
@@ -24,6 +25,8 @@ export interface VmParts {
   name: string;
   image: string;
   options: VmOptions;
+  /** Points at which its processes and the test's tasks wait for each other. */
+  barriers: Barriers;
   /** Makes another machine with the same options, for the scope of the caller. */
   sibling: (name: string) => Vm;
   /** Called when it is closed. */
@@ -48,7 +51,8 @@ export class Vm extends MachineControls implements AsyncDisposable {
 
   /** Made by `lab.vm()` only. */
   constructor(parts: VmParts) {
-    super(parts.name, parts.image, needsOf(parts.options).memoryBytes);
+    const { memoryBytes } = needsOf(parts.options);
+    super(parts.name, parts.image, { memoryBytes, barriers: parts.barriers });
     this.#parts = parts;
     this.#registration = currentScope().register({
       kind: "machine",

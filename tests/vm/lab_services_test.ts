@@ -40,6 +40,28 @@ test("services depend on each other", async (vm) => {
   assertEquals(reports.map(({ how }) => how), ["graceful", "graceful"]);
 });
 
+test("processes of the guest take part in barriers by belljar-barrier", async (vm) => {
+  const waiting = vm.run("belljar-barrier mixed 3 60; echo $?");
+  await using worker = await vm.spawnWorker({ uid: 1000, gid: 1000, groups: [] });
+  const user = worker.run("belljar-barrier mixed 3; echo $?");
+  assertEquals(await lab.barrier("mixed", 3, 60), true);
+  assertEquals([(await waiting).stdout, (await user).stdout], ["0\n", "0\n"]);
+  assertEquals((await vm.run("belljar-barrier alone 2 0.2; echo $?")).stdout, "1\n");
+  assertEquals((await vm.run("belljar-barrier; echo $?")).stdout, "2\n");
+  assertEquals(await vm.readDir("/run/belljar/barriers"), []);
+});
+
+test("a link where a barrier's answer is expected is not followed", async (vm) => {
+  await vm.writeFile("/tmp/precious", "precious", { mode: 0o600 });
+  await using worker = await vm.spawnWorker({ uid: 1000, gid: 1000, groups: [] });
+  const folder = "/run/belljar/barriers";
+  await worker.symlink("/tmp/precious", `${folder}/evil.fifo`);
+  await worker.writeFile(`${folder}/evil.new`, "1\n1\nsolo");
+  await worker.rename(`${folder}/evil.new`, `${folder}/evil.wait`);
+  assertEquals((await vm.run("belljar-barrier other 1; echo $?")).stdout, "0\n");
+  assertEquals(await vm.readTextFile("/tmp/precious"), "precious");
+});
+
 test("barriers let tasks wait for each other, and can be used again", async () => {
   for (let round = 0; round < 3; round++) {
     const arrived: number[] = [];
