@@ -1,4 +1,4 @@
-import { openRun, type Run } from "../../src/host/mod.ts";
+import { openRun, pause, processesWithToken, type Run } from "../../src/host/mod.ts";
 import { agentBinary, type Image, resolveImage } from "../../src/image/mod.ts";
 import { type MachineSpec, QemuVmm, type QemuVmmOptions } from "../../src/vmm/mod.ts";
 import type { AgentClient } from "../../src/wire/mod.ts";
@@ -67,4 +67,17 @@ export async function shell(client: AgentClient, command: string): Promise<strin
 /** Bytes of a text. */
 export function utf8(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(text);
+}
+
+/** Waits until nothing of a run is left: the watcher of a process sees its end a moment after others do. */
+export async function untilNoProcesses(token: string): Promise<void> {
+  const giveUpAt = performance.now() + LIMIT_MS;
+  for (;;) {
+    const left = await processesWithToken(token);
+    if (left.length === 0) return;
+    if (performance.now() > giveUpAt) {
+      throw new Error(`still there: ${left.map(({ pid, command }) => `${pid} ${command}`)}`);
+    }
+    await pause(10);
+  }
 }

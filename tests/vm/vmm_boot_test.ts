@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { AgentLostError, BootError, HostError } from "../../src/errors.ts";
 import { processesWithToken } from "../../src/host/mod.ts";
-import { LIMIT_MS, openVmm, shell, utf8 } from "./_vmm.ts";
+import { LIMIT_MS, openVmm, shell, untilNoProcesses, utf8 } from "./_vmm.ts";
 
 Deno.test("a cold machine boots, answers, and leaves nothing", async () => {
   await using host = await openVmm();
@@ -119,7 +119,7 @@ Deno.test("a boot that comes to nothing tells how far it came, and keeps the con
   assertEquals([error.stage, error.code], ["kernel", "GUEST_PANIC"]);
   assertStringIncludes(error.consoleTail, "Kernel panic");
   assertStringIncludes(await Deno.readTextFile(error.consolePath!), "Kernel panic");
-  assertEquals(await processesWithToken(host.run.token).then((all) => all.length), 0);
+  await untilNoProcesses(host.run.token);
 });
 
 Deno.test("a boot without answer ends at its limit, at the stage that it is in", async () => {
@@ -156,7 +156,7 @@ Deno.test("a start that is aborted rejects with the reason and leaves nothing", 
   const starting = host.vmm.launch(host.spec({ cold: true, signal: stop.signal }));
   setTimeout(() => stop.abort(new Error("changed my mind")), 400);
   await assertRejects(() => starting, Error, "changed my mind");
-  assertEquals(await processesWithToken(host.run.token).then((all) => all.length), 0);
+  await untilNoProcesses(host.run.token);
 });
 
 Deno.test("what the host lacks is said with one thing to do", async (t) => {

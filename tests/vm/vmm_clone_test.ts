@@ -1,11 +1,10 @@
 import { assert, assertEquals, assertNotEquals, assertRejects } from "@std/assert";
 import { AgentLostError, HostError, StateError } from "../../src/errors.ts";
-import { processesWithToken } from "../../src/host/mod.ts";
 import { setEventSink } from "../../src/scope/mod.ts";
 import type { Machine } from "../../src/vmm/mod.ts";
 import { QemuVmm } from "../../src/vmm/mod.ts";
 import { makeTempDir } from "../host/_temp.ts";
-import { LIMIT_MS, openVmm, shell, type TestVmm, utf8 } from "./_vmm.ts";
+import { LIMIT_MS, openVmm, shell, type TestVmm, untilNoProcesses, utf8 } from "./_vmm.ts";
 
 async function fileHash(path: string): Promise<string> {
   const { stdout } = await new Deno.Command("sha256sum", { args: [path] }).output();
@@ -138,7 +137,7 @@ Deno.test("a template that cannot be built leaves nothing, and the error of the 
   // No room for its memory on disk: it boots cold, which fails for want of memory.
   const huge = vmm.launch(host.spec({ memoryBytes: 2 ** 50 }));
   assertEquals((await assertRejects(() => huge, HostError)).code, "NO_MEMORY");
-  assertEquals((await processesWithToken(host.run.token)).length, 0);
+  await untilNoProcesses(host.run.token);
 });
 
 Deno.test("disks are plugged into clones and are there at a boot alike", async () => {

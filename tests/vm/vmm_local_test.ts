@@ -1,8 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { AgentLostError, HostError, StateError } from "../../src/errors.ts";
-import { processesWithToken } from "../../src/host/mod.ts";
 import { LocalVmm } from "../../src/vmm/mod.ts";
-import { openVmm, shell, utf8 } from "./_vmm.ts";
+import { openVmm, shell, untilNoProcesses, utf8 } from "./_vmm.ts";
 
 Deno.test("a local machine answers at once, in namespaces of its own, and leaves nothing", async () => {
   await using host = await openVmm();
@@ -17,9 +16,7 @@ Deno.test("a local machine answers at once, in namespaces of its own, and leaves
   await machine[Symbol.asyncDispose]();
   await assertRejects(() => escaped, AgentLostError);
   assertEquals((await machine.ended).reason, "killed");
-  while ((await processesWithToken(host.run.token)).length > 0) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await untilNoProcesses(host.run.token);
 });
 
 Deno.test("a local machine ends with its agent, and in order", async () => {
