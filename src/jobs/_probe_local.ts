@@ -1,4 +1,4 @@
-import { milliseconds, registerOptions, seconds } from "../values/mod.ts";
+import { milliseconds, registerOptions } from "../values/mod.ts";
 import { commandArgv, commandText } from "./command.ts";
 import { contains, patternOption, PROBE_BASE } from "./_probe_options.ts";
 import type { CommandProbeOptions, FileProbeOptions, Probe } from "./probe.ts";
@@ -49,12 +49,11 @@ export function commandProbe(command: string | string[], options: CommandProbeOp
   commandArgv(command);
   checkCommand(options);
   const { exitCode = 0, stdout, ...base } = options;
-  const timeoutMs = seconds(base.attemptTimeout ?? 1) * 1000;
   return {
     kind: "command",
     describe: () => `\`${commandText(command)}\``,
     async check({ place, env, cwd, signal }) {
-      const result = await place.run(command, { env, cwd, timeoutMs, signal });
+      const result = await place.run(command, { env, cwd, timeoutMs: Infinity, signal });
       if (result.exitCode !== exitCode) return { ok: false, reason: `it ${outcome(result)}` };
       if (stdout === undefined || contains(result.stdout, stdout)) return { ok: true };
       return { ok: false, reason: `its output does not contain ${stdout}` };

@@ -323,8 +323,14 @@ export class OutputBuffer {
     return stop;
   }
 
-  /** Passes everything that is written from now on to `fn`, and `undefined` at the end. */
+  /**
+   * Passes what is retained and everything that comes to `fn`, which must copy what it keeps, and `undefined` at the end.
+   *
+   * @returns A function that ends this.
+   */
   tap(fn: (chunk: Uint8Array | undefined, offset: number) => void): () => void {
+    const { data, offset } = this.read(0);
+    if (data.length > 0) fn(data, offset);
     if (this.#closed) fn(undefined, this.#total);
     else this.#taps.add(fn);
     return () => this.#taps.delete(fn);

@@ -223,13 +223,14 @@ async function guarded(one: Probe, context: ProbeContext): Promise<ProbeOutcome>
 function timing(
   probes: Probe[],
 ): Pick<Probe, "interval" | "attemptTimeout" | "initialDelay" | "wake"> {
-  const longest = (key: "attemptTimeout" | "initialDelay") =>
-    Math.max(...probes.map((one) => seconds(one[key] ?? (key === "attemptTimeout" ? 1 : 0))));
+  const longest = (key: "attemptTimeout" | "initialDelay", otherwise: number) =>
+    Math.max(...probes.map((one) => seconds(one[key] ?? otherwise)));
+  const isLimited = probes.some(({ attemptTimeout }) => attemptTimeout !== undefined);
   const wakes = probes.flatMap((one) => one.wake ? [one.wake.bind(one)] : []);
   return {
     interval: Math.min(...probes.map((one) => seconds(one.interval ?? 0.1))),
-    attemptTimeout: longest("attemptTimeout"),
-    initialDelay: longest("initialDelay"),
+    ...isLimited ? { attemptTimeout: longest("attemptTimeout", 1) } : {},
+    initialDelay: longest("initialDelay", 0),
     ...wakes.length > 0
       ? { wake: (context) => Promise.race(wakes.map((wake) => wake(context))) }
       : {},

@@ -1,9 +1,11 @@
 import { pause } from "../host/mod.ts";
+import { timeScale } from "../scope/mod.ts";
 import { milliseconds } from "../values/mod.ts";
 import { firstLine } from "./errors.ts";
 import type { Probe, ProbeAttempt, ProbeContext, ProbeOutcome } from "./probe.ts";
 
 const MAX_ATTEMPTS = 20;
+const DEFAULT_ATTEMPT_S = 1;
 
 /** A probe can never hold any more. */
 export class ProbeHopelessError extends Error {
@@ -54,7 +56,9 @@ export async function untilProbe(
 
 /** One try, which is cut off after its own limit. */
 export async function tryProbe(probe: Probe, context: ProbeContext): Promise<ProbeOutcome> {
-  const limitMs = milliseconds(probe.attemptTimeout ?? 1);
+  // What belljar itself chooses is stretched where machines are slow; what the author wrote is not.
+  const scale = context.place.kind === "guest" ? timeScale() : 1;
+  const limitMs = milliseconds(probe.attemptTimeout ?? DEFAULT_ATTEMPT_S * scale);
   const limit = new AbortController();
   const forward = () => limit.abort(context.signal.reason);
   context.signal.addEventListener("abort", forward, { once: true });

@@ -92,7 +92,6 @@ function ownSink(): Disposable & { isOwn: boolean } {
 
 /** Passes on what was written already, and what will be: a quick command has written before anybody can listen. */
 function passOn(from: OutputBuffer, to: { writeSync(data: Uint8Array): number }): void {
-  writeAll(to, from.read().data);
   from.tap((chunk) => chunk && writeAll(to, chunk));
 }
 

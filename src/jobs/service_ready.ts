@@ -1,4 +1,5 @@
 import { StateError } from "../errors.ts";
+import { timeScale } from "../scope/mod.ts";
 import { seconds } from "../values/mod.ts";
 import type { ProbeContext } from "./probe.ts";
 import { ProbeHopelessError, type ProbeLog, untilProbe } from "./probe_run.ts";
@@ -17,6 +18,8 @@ export interface ReadyOptions {
   context: (signal: AbortSignal) => ProbeContext;
   log: ProbeLog;
   signal: AbortSignal;
+  /** Whether it runs in a machine, which may be slow: what belljar chooses itself is stretched then. */
+  isGuest: boolean;
   /** Makes the error that says why it did not become ready. */
   failure: (
     what: string,
@@ -32,7 +35,8 @@ const ENDED = "it ended before it was ready";
 export async function untilReady(options: ReadyOptions): Promise<void> {
   const { spec, job, context, log, signal, failure } = options;
   const probes = readinessOf(spec);
-  const limitS = seconds(spec.startTimeout ?? DEFAULT_START_TIMEOUT_S, { infinite: true });
+  const scale = options.isGuest ? timeScale() : 1;
+  const limitS = seconds(spec.startTimeout ?? DEFAULT_START_TIMEOUT_S * scale, { infinite: true });
   const race = new AbortController();
   const fail = (...args: Parameters<typeof failure>) => race.abort(failure(...args));
   const timer = limitS === Infinity

@@ -6,7 +6,7 @@ import { JobSpawnError } from "./errors.ts";
 import type { ProbeContext } from "./probe.ts";
 import { ProbeLog, tryProbe } from "./probe_run.ts";
 import type { ProcessJob } from "./process_job.ts";
-import { logTail, showLogs } from "./service_logs.ts";
+import { forwardLogs, logTail, showLogs } from "./service_logs.ts";
 import { choosePorts, type ChosenPorts, findConflict } from "./service_ports.ts";
 import {
   ServiceExitedError,
@@ -248,6 +248,7 @@ export class ServiceRun implements Service {
   async #startOnce(signal: AbortSignal): Promise<void> {
     const launch = await this.#launch();
     this.#job = launch.job;
+    if (this.#spec.logs?.forward === "always") forwardLogs(this.name, launch.job);
     this.#started.resolve();
     try {
       await this.#untilReady(launch.job, launch.env, signal);
@@ -293,6 +294,7 @@ export class ServiceRun implements Service {
       context: (inner) => this.#context(job, env, inner),
       log: this.#probes,
       signal,
+      isGuest: this.#place.kind === "guest",
       failure: (...args) => this.#startError(...args),
     });
   }

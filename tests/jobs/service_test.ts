@@ -380,6 +380,24 @@ test("jobs #103 logs are shown when the body throws, and not when it succeeds", 
   assertEquals(logs.length, 1);
 });
 
+test("logs that are always forwarded are shown once, as they come", async () => {
+  const logs: unknown[] = [];
+  const previous = setEventSink((kind, fields) => kind === "service_log" && logs.push(fields.text));
+  const specs = [{
+    name: "db",
+    command: "echo one; sleep 0.3; printf 't'; sleep 0.1; echo wo; printf rest; sleep 300",
+    ready: probe.log("rest"),
+    logs: { forward: "always" as const },
+  }];
+  await assertRejects(() =>
+    withServices(specs, () => {
+      throw new Error("the body's own");
+    })
+  );
+  setEventSink(previous);
+  assertEquals(logs.join("|"), "one\n|two\n|rest");
+});
+
 test("a body's error is kept beside one of stopping", async () => {
   const boom = new Error("the body's own");
   const specs = [{
