@@ -1,6 +1,7 @@
 import { DigestReporter } from "./digest.ts";
 import { DotReporter } from "./dot.ts";
 import { GithubReporter } from "./github.ts";
+import { HtmlReporter } from "./html.ts";
 import { JsonReporter } from "./json.ts";
 import { JunitReporter } from "./junit.ts";
 import { PlainReporter } from "./plain.ts";
@@ -16,6 +17,7 @@ const MAKERS = {
   tap: (out: ReporterOutput): Reporter => new TapReporter(out),
   json: (out: ReporterOutput): Reporter => new JsonReporter(out),
   github: (out: ReporterOutput): Reporter => new GithubReporter(out),
+  html: (out: ReporterOutput): Reporter => new HtmlReporter(out),
   digest: (out: ReporterOutput): Reporter => new DigestReporter(out),
 };
 
