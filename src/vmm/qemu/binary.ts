@@ -1,4 +1,7 @@
 import { HostError } from "../../errors.ts";
+import { cacheDir } from "../../host/mod.ts";
+import { sha256Hex } from "../_hash.ts";
+import { readJson, writeJson } from "../_json_file.ts";
 
 /** The oldest version whose machines are known to work: `-netdev stream` came with it. */
 export const OLDEST_QEMU = "7.2.0";
@@ -25,11 +28,23 @@ export async function findQemu(options: { path?: string } = {}): Promise<QemuBin
   const key = `${path} ${info.ino} ${info.size} ${info.mtime?.getTime()}`;
   let found = known.get(key);
   if (!found) {
-    found = identify(path);
+    found = recall(path, key);
     known.set(key, found);
     found.catch(() => known.delete(key)); // the caller has the error; the next call looks again
   }
   return await found;
+}
+
+/** Asking a program for its version takes as long as starting a clone: what was found is kept for other processes. */
+async function recall(path: string, key: string): Promise<QemuBinary> {
+  const kept = `${await cacheDir()}/qemu-${(await sha256Hex(key)).slice(0, 16)}.json`;
+  const { version } = await readJson<QemuBinary>(kept) ?? {};
+  if (typeof version === "string" && compareVersions(version, OLDEST_QEMU) >= 0) {
+    return { path, version };
+  }
+  const found = await identify(path);
+  await writeJson(kept, found);
+  return found;
 }
 
 async function identify(path: string): Promise<QemuBinary> {
