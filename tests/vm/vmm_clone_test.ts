@@ -177,6 +177,9 @@ Deno.test("a saved machine goes on, and its clones begin where it was", async ()
   const vmm = new QemuVmm({ run: () => Promise.resolve(host.run), cache: cache.path });
   await using machine = await vmm.launch(host.spec());
   const first = machine.client!;
+  await machine.pause();
+  await assertRejects(() => machine.save(), StateError, "paused");
+  await machine.resume();
   await shell(
     first,
     "echo 1 > /tmp/state; (while sleep 0.1; do echo x >> /tmp/ticks; done) >/dev/null 2>&1 &",

@@ -73,6 +73,7 @@ export class QemuMachine implements Machine {
   #end: MachineEnd | undefined;
   #ending = Promise.withResolvers<MachineEnd>();
   #hasExited = false;
+  #isPaused = false;
   #closing: Promise<void> | undefined;
 
   constructor(parts: QemuMachineParts) {
@@ -150,10 +151,12 @@ export class QemuMachine implements Machine {
 
   async pause(): Promise<void> {
     await this.qmp.execute("stop");
+    this.#isPaused = true;
   }
 
   async resume(): Promise<void> {
     await this.qmp.execute("cont");
+    this.#isPaused = false;
   }
 
   async reset(options: { timeoutMs?: number; signal?: AbortSignal } = {}): Promise<AgentClient> {
@@ -166,7 +169,7 @@ export class QemuMachine implements Machine {
     const done = this.qmp.waitFor("RESET", ({ event }) => event === "RESET", options);
     await this.qmp.execute("system_reset");
     await done;
-    await this.qmp.execute("cont"); // a pause must not outlive the reset
+    await this.resume(); // a pause must not outlive the reset
     const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
     await this.connect(auth, timeoutMs, options.signal);
     await this.qmp.execute("set-action", { reboot: "shutdown" });
@@ -205,6 +208,12 @@ export class QemuMachine implements Machine {
   async save(options: SaveOptions = {}): Promise<SavedState> {
     this.#assertRunning("save");
     this.#link.assertAgent();
+    if (this.#isPaused) {
+      throw new StateError(`Cannot save machine "${this.name}": it is paused`, {
+        expected: "an agent that can be brought to rest",
+        next: "resume it first",
+      });
+    }
     return await this.#parts.save(this, options);
   }
 

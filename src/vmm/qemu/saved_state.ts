@@ -112,8 +112,7 @@ export async function saveMachine(
   source: SaveSource,
   { root, signal }: SaveOptions & { root: string },
 ): Promise<QemuSavedState> {
-  await ensureOwnedDir(root);
-  await sweepRuns({ root }); // what harnesses left that died together with their guard
+  await sweepSnapshots(root);
   const { path: dir, lock } = await createRunDir(root);
   await using failed = new AsyncDisposableStack();
   failed.use(lock);
@@ -169,6 +168,12 @@ export async function saveMachine(
   });
   failed.move(); // the caller's from here on
   return state;
+}
+
+/** Removes states of harnesses that died together with their guard. */
+export async function sweepSnapshots(root: string): Promise<string[]> {
+  await ensureOwnedDir(root);
+  return (await sweepRuns({ root })).map(({ dir }) => dir);
 }
 
 /** Turns a full state into one whose memory is a file: loaded once, never run, saved again without the memory. */

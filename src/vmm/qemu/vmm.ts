@@ -40,7 +40,8 @@ export interface QemuVmmOptions {
 }
 
 const AGENT_MS = 20_000;
-const TEMPLATE_CAP = 4 * 1024 ** 3;
+/** Bytes that templates may take on disk unless somebody says otherwise. */
+export const TEMPLATE_CAP = 4 * 1024 ** 3;
 
 /** Starts machines under QEMU: as clones of templates where that is possible. */
 export class QemuVmm implements Vmm {
