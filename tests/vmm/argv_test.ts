@@ -99,6 +99,7 @@ Deno.test("kernelCmdline() puts the base first and the author's last words last"
     [{ image: "root=/dev/vda" }, `${base} root=/dev/vda`],
     [{ image: "root=/dev/vda", instead: "x" }, `${base} x`],
     [{ image: " a ", append: "loglevel=7" }, `${base} a loglevel=7`],
+    [{ image: "a", append: "b", vsock: true }, `${base} belljar.vsock=1024 a b`],
   ] as const;
   for (const [parts, expected] of rows) {
     await t.step(JSON.stringify(parts), () => assertEquals(kernelCmdline(parts), expected));

@@ -29,6 +29,20 @@ Deno.test("startQemu() tells why QEMU did not start, and what to do", async (t) 
     ["memory", "echo cannot set up guest memory >&2; exit 1", HostError, "NO_MEMORY", "lower"],
     ["image", "echo could not load kernel >&2; exit 1", HostError, "IMAGE_UNREADABLE", "build"],
     ["kvm", "echo Could not access KVM kernel module >&2; exit 1", HostError, "KVM_REFUSED", "tcg"],
+    [
+      "address",
+      "echo 'vhost-vsock: unable to set guest cid: Address already in use' >&2; exit 1",
+      HostError,
+      "CID_TAKEN",
+      "another address",
+    ],
+    [
+      "vsock",
+      "echo 'vhost-vsock: failed to open vhost device: Permission denied' >&2; exit 1",
+      HostError,
+      "VSOCK_UNAVAILABLE",
+      'transport "serial"',
+    ],
     ["device", "echo x is not a valid device >&2; exit 1", HostError, "QEMU_UNSUITABLE", "install"],
   ] as const;
   for (const [name, script, type, code, text] of rows) {
