@@ -84,8 +84,6 @@ static void prepare_process(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	prctl(PR_SET_NAME, "belljar-agent");
 	umask(022);
-	/* Last to go when memory runs out; not permitted without privileges. */
-	write_text("/proc/self/oom_score_adj", "-900");
 }
 
 void agent_stop(void)
@@ -122,9 +120,6 @@ static int start_parts(void)
 	if (!result)
 		result = pool_init();
 	async_calls_init();
-	cgroup_init();
-	if (agent.was_restarted)
-		cgroup_kill_leftovers();
 	return result;
 }
 
@@ -148,6 +143,17 @@ static int open_connections(const struct agent_options *options)
 	return 0;
 }
 
+/* What belongs to the whole machine is touched in a guest only, never on a host, whoever the agent runs as there. */
+static void take_machine(void)
+{
+	/* Last to go when memory runs out. */
+	write_text("/proc/self/oom_score_adj", "-900");
+	cgroup_init();
+	if (agent.was_restarted)
+		cgroup_kill_leftovers();
+	power_button_init();
+}
+
 int agent_main(const struct agent_options *options)
 {
 	int result = read_secret(options);
@@ -160,9 +166,8 @@ int agent_main(const struct agent_options *options)
 		return fail("start", result);
 	if (open_connections(options))
 		return 1;
-	/* A process of the host has no say in what its machine does. */
 	if (!agent.ends_with_control)
-		power_button_init();
+		take_machine();
 	loop_run(conns_turn);
 	end_everything();
 	return 0;
