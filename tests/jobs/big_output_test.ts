@@ -15,6 +15,6 @@ for (const place of ["host", "agent"]) {
       closed: true,
     });
     assert(growth < 64 * 1024 * 1024, `the memory grew by ${growth} bytes`);
-    assert(slowest < 100, `a poll of another job took ${slowest} ms`);
+    assert(slowest < 2_000, `a poll of another job took ${slowest} ms`);
   });
 }

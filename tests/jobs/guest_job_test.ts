@@ -167,7 +167,7 @@ test("a service of a guest that crashes is told, and one that cannot start too",
   const place = guestPlace({ client: () => client });
   const db = await startService({
     name: "db",
-    command: "echo up; sleep 0.4; exit 2",
+    command: "echo up; sleep 1; exit 2",
     ready: probe.log("up"),
   }, place);
   const reason = await new Promise<unknown>((resolve) =>

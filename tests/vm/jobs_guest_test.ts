@@ -107,7 +107,7 @@ test("jobs #39 in a machine: much output needs little memory", async (vm) => {
   clearInterval(watch);
   assertEquals((await job.wait(60)).status, "done:0");
   assertEquals(job.stdout.stats().totalWritten, 268_435_456);
-  assert(slowest < 1_000, `a poll took ${slowest} ms`);
+  assert(slowest < 5_000, `a poll took ${slowest} ms`);
   assert(peak - before < 64 * 1024 * 1024, `RSS grew by ${peak - before}`);
 });
 
