@@ -16,7 +16,7 @@ export function reportCommand(): Command<any> {
     .arguments("<events...:file>")
     .option(
       "--reporter <name:string>",
-      "tty, plain, dot, junit, html, tap, json, github, digest; NAME=FILE",
+      "tty, plain, dot, junit, html, tap, json, github, perfetto, digest; NAME=FILE",
       {
         collect: true,
       },

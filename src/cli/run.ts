@@ -79,7 +79,7 @@ export function runCommand(): Command<any> {
     .group("Reports")
     .option(
       "--reporter <name:string>",
-      "tty, plain, dot, junit, html, tap, json, github, digest; NAME=FILE",
+      "tty, plain, dot, junit, html, tap, json, github, perfetto, digest; NAME=FILE",
       {
         collect: true,
       },

@@ -4,6 +4,7 @@ import { GithubReporter } from "./github.ts";
 import { HtmlReporter } from "./html.ts";
 import { JsonReporter } from "./json.ts";
 import { JunitReporter } from "./junit.ts";
+import { PerfettoReporter } from "./perfetto.ts";
 import { PlainReporter } from "./plain.ts";
 import type { Reporter, ReporterOutput } from "./reporter.ts";
 import { TapReporter } from "./tap.ts";
@@ -18,6 +19,7 @@ const MAKERS = {
   json: (out: ReporterOutput): Reporter => new JsonReporter(out),
   github: (out: ReporterOutput): Reporter => new GithubReporter(out),
   html: (out: ReporterOutput): Reporter => new HtmlReporter(out),
+  perfetto: (out: ReporterOutput): Reporter => new PerfettoReporter(out),
   digest: (out: ReporterOutput): Reporter => new DigestReporter(out),
 };
 

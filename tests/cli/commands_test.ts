@@ -1,22 +1,29 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { commandTree } from "../../src/cli/mod.ts";
 import { DENO_FLAGS, makeProject } from "../runner/_belljar.ts";
 
-Deno.test("belljar --help names every command, and each command has help with its options", async (t) => {
+Deno.test("belljar --help names every command, and each command has help with examples or options", async (t) => {
   await using project = await makeProject();
   const { code, out } = await project.belljar(["--help"]);
   assertEquals(code, 0);
-  const commands = "run list exec with image report doctor init clean licenses completions".split(
-    " ",
-  );
-  for (const command of commands) assertMatch(out, new RegExp(`^  ${command}\\b`, "m"));
+  const commands = commandTree().getCommands();
+  const names = commands.map((command) => command.getName());
+  for (
+    const name of "clean completions doctor exec image init licenses list report run with".split(
+      " ",
+    )
+  ) {
+    assertEquals(names.includes(name), true, name);
+  }
   for (const command of commands) {
-    await t.step(command, async () => {
-      const help = await project.belljar([command, "--help"]);
-      assertEquals(help.code, 0);
-      assertStringIncludes(help.out, `Usage: belljar ${command}`);
-      assertEquals(help.err, "");
+    await t.step(command.getName(), () => {
+      assertMatch(out, new RegExp(`^  ${command.getName()}\\b`, "m"));
+      assertStringIncludes(command.getHelp(), `Usage: belljar ${command.getName()}`);
     });
   }
+  const help = await project.belljar(["run", "--help"]);
+  assertEquals([help.code, help.err], [0, ""]);
+  assertStringIncludes(help.out, "Examples:");
   assertMatch((await project.belljar(["--version"])).out, /^belljar \d+\.\d+\.\d+\n$/);
 });
 

@@ -22,7 +22,7 @@ const hasXmllint = await hasProgram("xmllint");
 const hasProve = await hasProgram("prove");
 
 Deno.test("no reporter lets a guest's control sequences through", async (t) => {
-  for (const name of REPORTER_NAMES.filter((name) => name !== "json" && name !== "tty")) {
+  for (const name of REPORTER_NAMES.filter((name) => !["json", "perfetto", "tty"].includes(name))) {
     await t.step(name, async () => {
       const text = await report(name, sampleRun(), { verbose: true });
       assertFalse(CONTROL.test(text.toWellFormed().replaceAll("\ufffd", "")));
@@ -214,4 +214,19 @@ Deno.test("tty leaves failures and the summary, and no live lines", async () => 
   assertStringIncludes(visible, "FAILED tests/a.test.ts > fails");
   assertStringIncludes(text, "FAILED 1 passed, 2 failed");
   assertEquals(text.trimEnd().split("\n").at(-1)?.includes("1.5 s"), true);
+});
+
+Deno.test("perfetto writes spans and instants of each file in named lanes", async () => {
+  const { traceEvents } = JSON.parse(await report("perfetto", sampleRun()));
+  const names = (ph: string) =>
+    traceEvents.filter((one: { ph: string }) => one.ph === ph)
+      .map(({ name, args }: { name: string; args: { name: string } }) =>
+        ph === "M" ? args.name : name
+      );
+  assertEquals(names("M").slice(0, 3), ["tests/a.test.ts", "output", "tests"]);
+  assertEquals(names("X").slice(0, 1), ["passes"]);
+  assertEquals(names("X").includes("tests/b.test.ts"), true);
+  assertEquals(names("i").length, 3);
+  const span = traceEvents.find(({ name }: { name: string }) => name === "passes");
+  assertEquals([span.dur, Number.isInteger(span.ts), span.args.status], [12346, true, "passed"]);
 });
