@@ -17,17 +17,18 @@ labTest(
     const events: { kind: string; fields: Record<string, unknown> }[] = [];
     const previous = setEventSink((kind, fields) => events.push({ kind, fields }));
     const pids: number[] = [];
-    const fds: number[] = [];
     try {
       await inScope("file", async (file) => {
         const vm = await lab.vm("v", "tiny").boot();
-        const before = (await vm.readDir(`/proc/${(await vm.syscall("getpid")).ret}/fd`)).length;
+        // The first watch opens what all watches share.
+        await (await vm.watch("/tmp")).close();
+        const before = await vm.counters();
         const report = await inScope("first test", async () => {
           for (const seconds of [501, 502, 503]) {
             pids.push((await vm.runAsync("sleep", { args: [String(seconds)] })).pid);
           }
-          fds.push((await vm.openFile("/tmp/one", { write: true, create: true })).fd);
-          fds.push((await vm.openFile("/tmp/two", { write: true, create: true })).fd);
+          await vm.openFile("/tmp/one", { write: true, create: true });
+          await vm.openFile("/tmp/two", { write: true, create: true });
           await vm.tail("/tmp/one");
           pids.push((await vm.spawnWorker()).pid);
           pids.push((await vm.background("exec sleep 504")).pid!);
@@ -46,8 +47,11 @@ labTest(
         }
         await inScope("second test", async () => {
           assertEquals(await leftOvers(vm, pids), []);
-          const after = await vm.readDir(`/proc/${(await vm.syscall("getpid")).ret}/fd`);
-          assertEquals(after.length, before);
+          const after = await vm.waitUntil(async () => {
+            const now = await vm.counters();
+            return now.fds <= before.fds ? now : undefined;
+          }, { desc: "no more descriptors than before", timeout: 30, interval: 0.05 });
+          assertEquals([after.files, after.procs, after.workers, after.zombies], [0, 0, 0, 0]);
         }, file);
       });
     } finally {
