@@ -4,9 +4,23 @@ import { closeCurrentRun } from "../../src/host/mod.ts";
 import { lab, type RunResult, type Vm } from "../../src/lab/mod.ts";
 import type { BelljarEvent } from "../../src/report/events.ts";
 import { Scope } from "../../src/scope/mod.ts";
+import {
+  encodeFrame,
+  encodeMap,
+  FrameKind,
+  makeProof,
+  PROTOCOL_VERSION,
+  SYNC_MAGIC,
+} from "../../src/wire/mod.ts";
+import { PEER } from "./_inner.ts";
 
 const ROOT = decodeURIComponent(new URL("../../", import.meta.url).pathname);
 const FOLDER = "/root/t";
+/**
+ * On a busy host a kernel takes its fast clock for unreliable. The next best is a device, and machines inside of this one
+ * would spend their time on asking it.
+ */
+export const STEADY_CLOCK = "tsc=reliable nohpet";
 const EVENTS = "/root/events.jsonl";
 
 /** Why the tests of this folder cannot run here; `undefined` if they can. */
@@ -33,6 +47,30 @@ async function find(): Promise<string> {
   return `${ROOT}dist/belljar`;
 }
 
+/** A hello of this protocol by somebody who does not know the secret, in hexadecimal. */
+export async function forgedHello(): Promise<string> {
+  const nonce = new Uint8Array(16).fill(2);
+  const epoch = new Uint8Array(16).fill(1);
+  const proof = await makeProof(new Uint8Array(32).fill(3), "host", epoch, nonce);
+  const hello = { proto: PROTOCOL_VERSION, version: "0", epoch, nonce, proof };
+  const frame = encodeFrame(FrameKind.hello, 0, 0, encodeMap(hello));
+  return [SYNC_MAGIC, frame].map((bytes) => bytes.toHex()).join("");
+}
+
+/** Compiles peer.c and puts it where any user of the machine may run it. */
+export async function copyPeer(vm: Vm): Promise<void> {
+  const dir = await Deno.makeTempDir();
+  try {
+    const source = new URL("./peer.c", import.meta.url).pathname;
+    const args = ["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o", `${dir}/peer`, source];
+    const { success, stderr } = await new Deno.Command("cc", { args }).output();
+    if (!success) throw new Error(`Cannot compile peer.c: ${new TextDecoder().decode(stderr)}`);
+    await vm.copyIn(`${dir}/peer`, PEER);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+}
+
 /** Options for {@linkcode outerTest}. */
 export interface OuterOptions {
   memory: string;
@@ -41,7 +79,7 @@ export interface OuterOptions {
   /** Programs of this host that are copied with what they need, besides belljar. */
   programs?: readonly string[];
   /** Files and folders of this host that are copied to the same place. */
-  files?: readonly string[];
+  files?: () => Promise<readonly string[]>;
   /** The whole test may take this long. */
   limitMs: number;
 }
@@ -52,6 +90,13 @@ export interface OuterTest {
   vm: Vm;
   /** Runs belljar in the machine on one test file, and returns how it ended and its events. */
   belljar(content: string, args: readonly string[]): Promise<OuterRun>;
+}
+
+/** What a run's tests logged. */
+export function logged(events: readonly BelljarEvent[]): string[] {
+  return events.flatMap((event) =>
+    event.kind === "log" ? [String((event as { text?: unknown }).text)] : []
+  );
 }
 
 /** A run of belljar in the outer machine. */
@@ -101,10 +146,11 @@ export function closeRunAfterwards(): void {
 }
 
 async function startOuter(options: OuterOptions, signal: AbortSignal): Promise<Vm> {
-  const { memory, modules, programs = [], files = [] } = options;
+  const { memory, modules, programs = [] } = options;
   const binary = await program();
-  const vm = await lab.vm("outer", "tiny", { memory, cpus: 2 }).boot({ signal });
-  const paths = new Set(files);
+  const vm = await lab.vm("outer", "tiny", { memory, cpus: 2, cmdlineAppend: STEADY_CLOCK })
+    .boot({ signal });
+  const paths = new Set(await options.files?.());
   for (const path of [binary, ...programs]) {
     for (const library of await librariesOf(path)) paths.add(library);
   }
@@ -134,12 +180,24 @@ async function runBelljar(
 ): Promise<OuterRun> {
   await vm.mkdir(FOLDER, { recursive: true, signal });
   await vm.writeFile(`${FOLDER}/inner.test.ts`, content, { signal });
-  const result = await vm.run("/root/belljar", {
-    args: ["run", "--reporter", "plain", "--verbose", "--events", EVENTS, ...args, FOLDER],
+  const process = await vm.runAsync("/root/belljar", {
+    args: [
+      "run",
+      "--reporter",
+      "plain",
+      "--verbose",
+      "--events",
+      EVENTS,
+      ...args,
+      FOLDER,
+    ],
     cwd: "/root",
     env: { HOME: "/root", NO_COLOR: "1", PATH: "/usr/bin:/bin:/usr/sbin:/sbin" },
-    timeout: Infinity,
     signal,
+  });
+  const result = await process.wait(Infinity, { signal }).catch(async (cause) => {
+    const { stdout, stderr } = await process.wait(0);
+    throw new Error(`${cause}: belljar said until then:\n${stdout}${stderr}`, { cause });
   });
   const lines = await vm.readTextFile(EVENTS, { signal }).catch(() => "");
   const events = lines.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
