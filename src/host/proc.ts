@@ -79,6 +79,27 @@ export async function processesWithToken(
   return found.filter((stat) => stat !== undefined);
 }
 
+/** Memory of a process. */
+export interface ProcessMemory {
+  /** Its own pages, and its share of those that others have as well: what its end would give back, about. */
+  pssBytes: number;
+  /** All pages that it has. */
+  rssBytes: number;
+  /** Pages that nobody else has and that no file holds. */
+  anonymousBytes: number;
+}
+
+/** Returns how much memory a process uses, `undefined` if there is none or it belongs to somebody else. */
+export async function processMemory(pid: number): Promise<ProcessMemory | undefined> {
+  const text = await readProc(`/proc/${pid}/smaps_rollup`);
+  if (!text) return undefined; // empty for a zombie
+  const bytes = (name: string) => {
+    const match = new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(text);
+    return match ? Number(match[1]) * 1024 : 0;
+  };
+  return { pssBytes: bytes("Pss"), rssBytes: bytes("Rss"), anonymousBytes: bytes("Anonymous") };
+}
+
 async function pids(): Promise<number[]> {
   const found: number[] = [];
   for await (const { name } of Deno.readDir("/proc")) {

@@ -3,6 +3,7 @@ import {
   groupMembers,
   parseProcStat,
   processesWithToken,
+  processMemory,
   procStat,
   spawnDetached,
 } from "../../src/host/mod.ts";
@@ -73,4 +74,12 @@ Deno.test("processesWithToken() finds what left its group, by the whole value", 
   for (const { pid } of found) Deno.kill(pid, "SIGKILL");
   await child.status;
   await reader.cancel();
+});
+
+Deno.test("processMemory() knows what this process uses", async () => {
+  const memory = (await processMemory(Deno.pid))!;
+  assert(memory.anonymousBytes > 1024 ** 2);
+  assert(memory.pssBytes > memory.anonymousBytes / 2);
+  assert(memory.rssBytes >= memory.pssBytes);
+  assertEquals(await processMemory(2 ** 22 + 1), undefined);
 });
