@@ -2,6 +2,9 @@ import { Command, EnumType } from "@cliffy/command";
 import { resolve } from "node:path";
 import type { Reporter } from "../report/mod.ts";
 import {
+  ChangedError,
+  changedFiles,
+  changedPaths,
   discoverFiles,
   NothingFoundError,
   readShard,
@@ -48,6 +51,10 @@ export function runCommand(): Command<any> {
     })
     .option("--include-slow", "Slow tests too")
     .option("--rerun-failed", "What failed in the last runs of this folder")
+    .option("--since <ref:string>", "Files that import something that changed since a git ref")
+    .option("--changed", "Files that import something that is not committed", {
+      conflicts: ["since"],
+    })
     .option("--shard <part:string>", "One part of several, such as 1/3")
     .option("--timings <file:file>", "Times for shards, made by belljar report --timings")
     .option("--allow-empty", "It is fine if no test is chosen")
@@ -96,7 +103,8 @@ export function runCommand(): Command<any> {
       const cwd = Deno.cwd();
       const options = await withDefaults(given, cwd);
       setMachineDefaults(options);
-      const files = await findFiles(paths, cwd);
+      const ref = options.since ?? (options.changed ? "HEAD" : undefined);
+      const files = await changedSince(ref, await findFiles(paths, cwd), cwd);
       const reporters = makeReporters({
         reporter: options.reporter,
         color: options.color,
@@ -114,7 +122,9 @@ export function runCommand(): Command<any> {
 /** Runs tests under the command line's rules for Ctrl-C, and ends with the run's exit code. */
 async function runAndExit(options: RunTestsOptions): Promise<void> {
   if (options.files.length === 0 && !options.allowEmpty) {
-    throw usage("There are no test files here: expected files named *.test.ts");
+    throw usage(
+      "There are no test files here, or none is affected: expected files named *.test.ts (see --allow-empty)",
+    );
   }
   const run = new TestRun(options);
   using _signals = onSignals({
@@ -134,6 +144,21 @@ export async function findFiles(paths: readonly string[], cwd: string): Promise<
     return await discoverFiles(paths, cwd);
   } catch (error) {
     if (error instanceof NothingFoundError) throw usage(error.message);
+    throw error;
+  }
+}
+
+/** The files that are affected by what changed; all of them if nobody asks. */
+async function changedSince(
+  ref: string | undefined,
+  files: TestFile[],
+  cwd: string,
+): Promise<TestFile[]> {
+  if (ref === undefined) return files;
+  try {
+    return await changedFiles(files, await changedPaths(cwd, ref));
+  } catch (error) {
+    if (error instanceof ChangedError) throw usage(error.message);
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 /** Runs test files: one process each. @module */
+export * from "./changed.ts";
 export * from "./child_command.ts";
 export * from "./discover.ts";
 export * from "./event_file.ts";
