@@ -181,7 +181,7 @@ test("a server that somebody else left behind makes no service ready", async () 
     name: "web",
     command: "sleep 300",
     ready: probe.tcp(port),
-    startTimeout: 0.5,
+    startTimeout: 3,
   };
   const error = await assertRejects(() => service(spec), ServiceStartError);
   listener.close();
@@ -458,7 +458,7 @@ test("stop.command asks before the signal does", async (tmp) => {
 Deno.test("probe.notify() hears READY=1", async () => {
   const path = new URL("./fixtures/notify.ts", import.meta.url).pathname;
   const [run, ...flags] = await scriptArgs(path);
-  const own = flags.slice(flags.indexOf("-q") + 1, -1);
+  const own = flags.slice(flags.indexOf("--no-check") + 1, -1);
   const { stdout, success } = await new Deno.Command(Deno.execPath(), {
     args: [run!, "--unstable-net", ...flags, ...own, path, "service"],
     cwd: new URL("../../", import.meta.url),
