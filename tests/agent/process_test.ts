@@ -1,6 +1,14 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { GuestError } from "../../src/errors.ts";
-import { type OpRequest, toBytes, toText } from "../../src/wire/mod.ts";
+import {
+  decodeValue,
+  measureValue,
+  type OpRequest,
+  PROCESS_ENTRY,
+  readShape,
+  toBytes,
+  toText,
+} from "../../src/wire/mod.ts";
 import { connectAgent, Events, run, spawn } from "./_agent.ts";
 
 const isRoot = Deno.uid() === 0;
@@ -303,15 +311,28 @@ Deno.test("500 double forks leave no zombie, process or descriptor", async () =>
 Deno.test("processes tells of all that run", async () => {
   await using agent = await connectAgent();
   const { client } = agent;
-  const { pid, id, events } = await spawn(client, ["sleep", "60"]);
+  const proc = await spawn(client, ["cat", "-u", "-"], { input: true });
+  // Once it echoes, it has its own command line: its number is known a little earlier.
+  const echoed = Promise.withResolvers<void>();
+  proc.stdout.receive(() => echoed.resolve());
+  await proc.stdin!.write(toBytes("x"));
+  await echoed.promise;
   const stream = client.openStream("in");
   const [{ count }, bytes] = await Promise.all([
     client.request("processes", { stream: stream.id }),
     stream.collect(),
   ]);
-  assert(count > 2 && bytes.length > 100);
-  assert(toText(bytes).includes("sleep 60"));
-  await client.request("procSignal", { proc: id, sig: 9, target: 0 });
-  await events.next("empty");
-  assertEquals((await events.next("exit")).sig, 9, `${pid}`);
+  const entries = [];
+  for (let at = 0; at < bytes.length;) {
+    const end = measureValue(bytes, at);
+    entries.push(readShape(PROCESS_ENTRY, decodeValue(bytes.subarray(at, end)), "entry"));
+    at = end;
+  }
+  assertEquals(entries.length, count);
+  const own = entries.find(({ pid }) => pid === proc.pid)!;
+  assertEquals(toText(own.command), "cat -u -");
+  assertEquals([own.ppid, own.pgid, own.sid], [agent.process.pid, proc.pid, proc.pid]);
+  assertEquals([own.threads, own.uid, own.state], [1, Deno.uid(), "S"]);
+  proc.stdin!.end();
+  assertEquals((await proc.events.next("exit")).code, 0);
 });
