@@ -51,6 +51,8 @@ export interface ProcessDriver {
   whenEmpty(signal: AbortSignal): Promise<void>;
   /** Looks whether it is stopped, where nobody reports that. */
   refresh(): Promise<void>;
+  /** Tells its terminal another size; missing where there are none. */
+  resize?(size: { cols: number; rows: number }): Promise<void>;
   /** Adds a process group to the members. */
   addGroup?(pgid: number): void;
   /** Drops what is still to be read. */

@@ -85,6 +85,7 @@ class GuestDriver implements ProcessDriver {
   #events: DriverEvents | undefined;
   #unlisten: (() => void)[] = [];
   #empty = Promise.withResolvers<void>();
+  #hasExited = false;
   #endStdin: () => void;
 
   private constructor(
@@ -98,7 +99,7 @@ class GuestDriver implements ProcessDriver {
     this.pid = ids.pid;
     this.pgid = ids.pid; // The agent makes each process the leader of a session and group of its own.
     this.#streams = streams;
-    const { piped, end } = openStdin(streams.stdin, spec);
+    const { piped, end } = openStdin(streams.stdin && (() => this.#streams.stdin!), spec);
     if (piped) this.stdin = piped;
     this.#endStdin = end;
     this.#empty.promise.catch(() => {}); // Nobody has to wait for it.
@@ -133,7 +134,7 @@ class GuestDriver implements ProcessDriver {
       const driver = new GuestDriver(client, { proc, pid }, streams, spec);
       driver.#queue = queue;
       target = (event) => driver.#take(event);
-      driver.#unlisten.push(unlisten, onLost(client, (reason) => driver.#lost(reason)));
+      driver.#unlisten.push(unlisten, holdFor(client, driver));
       return driver;
     } catch (error) {
       unlisten();
@@ -150,14 +151,8 @@ class GuestDriver implements ProcessDriver {
     this.#events = events;
     const { stdout, stderr } = this.#streams;
     for (const [name, stream] of [["stdout", stdout], ["stderr", stderr]] as const) {
-      if (!stream || (name === "stderr" && stream === stdout)) {
-        events.outputEnded(name);
-        continue;
-      }
-      // The buffers copy what they keep: at hundreds of megabytes a second, another copy is mostly garbage.
-      stream.receive((chunk) => events.output(name, chunk), { borrowed: true });
-      // A lost connection is told once, by lost(): the buffers close there.
-      stream.ended.then(() => stream.lost ?? events.outputEnded(name));
+      if (stream && (name === "stdout" || stream !== stdout)) this.#follow(name, stream);
+      else events.outputEnded(name);
     }
     for (const event of this.#queue.splice(0)) this.#take(event);
     if (this.#client.lost) this.#lost(this.#client.lost);
@@ -170,6 +165,10 @@ class GuestDriver implements ProcessDriver {
       target: target === "leader" ? 0 : 2,
     });
     return count;
+  }
+
+  async resize({ cols, rows }: { cols: number; rows: number }): Promise<void> {
+    await this.#client.request("procResize", { proc: this.#proc, cols, rows });
   }
 
   async members(): Promise<ProcInfo[]> {
@@ -204,11 +203,84 @@ class GuestDriver implements ProcessDriver {
     this.#client.request("procRelease", { proc: this.#proc }).catch(() => {}); // The machine is going away.
   }
 
+  /**
+   * Goes on with the process in a later conversation: its machine was saved, or put back to a state that was saved.
+   *
+   * @returns Whether it is there.
+   */
+  async rebind(client: AgentClient): Promise<boolean> {
+    for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    const before = this.#streams;
+    const reopened = new Map<WireStream, WireStream>();
+    for (const stream of [before.stdin, before.stdout, before.stderr]) {
+      if (stream?.lost) reopened.set(stream, client.reopenStream(stream));
+    }
+    const renewed = (stream: WireStream | undefined) => stream && (reopened.get(stream) ?? stream);
+    this.#client = client;
+    this.#streams = {
+      stdin: renewed(before.stdin),
+      stdout: renewed(before.stdout),
+      stderr: renewed(before.stderr),
+    };
+    this.#unlisten.push(client.on(this.#proc, (event) => this.#take(event)));
+    for (const name of ["stdout", "stderr"] as const) {
+      const stream = this.#streams[name];
+      if (
+        stream && stream !== before[name] && (name === "stdout" || stream !== this.#streams.stdout)
+      ) {
+        this.#follow(name, stream);
+      }
+    }
+    try {
+      const ids = [...reopened.values()].map(({ id }) => id);
+      const { streams } = await client.request("procAttach", { proc: this.#proc, streams: ids });
+      // What is not there any more has ended meanwhile.
+      for (const stream of reopened.values()) {
+        if (!streams.includes(stream.id)) client.dropStream(stream);
+      }
+      const status = await client.request("procStatus", { proc: this.#proc });
+      this.#unlisten.push(holdFor(client, this));
+      this.#catchUp(status);
+      return true;
+    } catch (error) {
+      for (const stream of reopened.values()) client.dropStream(stream);
+      if (!(error instanceof GuestError) || error.code !== "NOSUCHID") throw error;
+      this.lose(
+        new AgentLostError(
+          `The process is not in the state that machine "${client.machine}" was put back to`,
+        ),
+      );
+      return false;
+    }
+  }
+
+  /** Nobody will ever tell what becomes of the process. */
+  lose(reason: AgentLostError): void {
+    this.#lost(reason);
+  }
+
+  #follow(name: "stdout" | "stderr", stream: WireStream): void {
+    const events = this.#events!;
+    // The buffers copy what they keep: at hundreds of megabytes a second, another copy is mostly garbage.
+    stream.receive((chunk) => events.output(name, chunk), { borrowed: true });
+    // A lost connection is told once, by lost(): the buffers close there.
+    stream.ended.then(() => stream.lost ?? events.outputEnded(name));
+  }
+
+  /** Tells what happened while nobody listened. */
+  #catchUp({ running, stopped, code, sig, alive }: OpReply<"procStatus">): void {
+    if (running) return this.#take(stopped ? { ev: "stopped", sig: 0 } : { ev: "continued" });
+    if (!this.#hasExited) this.#take({ ev: "exit", code, sig, alive });
+    if (alive === 0) this.#take({ ev: "empty" });
+  }
+
   #take(event: AgentEvent): void {
     const events = this.#events;
     if (!events) return void this.#queue.push(event);
     switch (event.ev) {
       case "exit":
+        if (this.#hasExited) return;
+        this.#hasExited = true;
         this.#endStdin();
         events.exited({ code: event.code, sig: event.sig, alive: event.alive });
         break;
@@ -248,17 +320,17 @@ function openStreams(client: AgentClient, principal: number, spec: GuestJobSpec)
 
 /** Begins to feed standard input. Not before the guest knows the stream: it takes data for unknown ones as an attack. */
 function openStdin(
-  stdin: WireStream | undefined,
+  stdin: (() => WireStream) | undefined,
   spec: GuestJobSpec,
 ): { piped?: WritableStream<Uint8Array>; end(): void } {
   if (!stdin) return { end: () => {} };
   const { stdin: source = "null" } = spec;
   const sink = {
-    write: (chunk: Uint8Array, signal?: AbortSignal) => stdin.write(chunk, signal),
-    end: () => stdin.end(),
+    write: (chunk: Uint8Array, signal?: AbortSignal) => stdin().write(chunk, signal),
+    end: () => stdin().end(),
   };
   if (source === "piped" || source === "null") {
-    return { piped: streamStdin(sink), end: () => stdin.end() };
+    return { piped: streamStdin(sink), end: () => stdin().end() };
   }
   return { end: feedStdin(source, sink) };
 }
@@ -286,19 +358,48 @@ function endAbandoned(client: AgentClient, proc: number): void {
   client.request("procRelease", { proc }).catch(ignore);
 }
 
-const lossListeners = new WeakMap<AgentClient, Set<(reason: AgentLostError) => void>>();
+/** The processes that a conversation tells about. */
+const held = new WeakMap<AgentClient, Set<GuestDriver>>();
 
-/** As `client.closed.then()`, but a listener can be taken away: a machine may see very many jobs. */
-function onLost(client: AgentClient, listener: (reason: AgentLostError) => void): () => void {
-  let listeners = lossListeners.get(client);
-  if (!listeners) {
-    const all = new Set<(reason: AgentLostError) => void>();
-    listeners = all;
-    lossListeners.set(client, all);
+/** Tells a driver when its conversation is lost, until the returned function is called. */
+function holdFor(client: AgentClient, driver: GuestDriver): () => void {
+  let drivers = held.get(client);
+  if (!drivers) {
+    const all = new Set<GuestDriver>();
+    drivers = all;
+    held.set(client, all);
+    // As one listener for all: a machine may see very many jobs.
     client.closed.then((reason) => {
-      for (const one of [...all]) one(reason);
+      for (const one of [...all]) one.lose(reason);
     });
   }
-  listeners.add(listener);
-  return () => listeners.delete(listener);
+  drivers.add(driver);
+  return () => drivers.delete(driver);
+}
+
+/** Processes whose conversation ends, while another one with the same machine is about to begin. */
+export class SuspendedProcesses {
+  readonly #drivers: readonly GuestDriver[];
+
+  /** Keeps the processes of a conversation from being lost with it. */
+  constructor(client: AgentClient) {
+    const drivers = held.get(client);
+    this.#drivers = [...drivers ?? []];
+    drivers?.clear();
+  }
+
+  /**
+   * Goes on with them in another conversation.
+   *
+   * @returns How many are not there: they are lost.
+   */
+  async resume(client: AgentClient): Promise<number> {
+    const outcomes = await Promise.all(this.#drivers.map((driver) => driver.rebind(client)));
+    return outcomes.filter((isThere) => !isThere).length;
+  }
+
+  /** Gives them up. */
+  lose(reason: AgentLostError): void {
+    for (const driver of this.#drivers) driver.lose(reason);
+  }
 }

@@ -322,7 +322,16 @@ class Entries implements JobStore {
   }
 
   tell(job: BaseJob, previous: JobState | undefined): void {
-    for (const listener of [...this.#listeners]) listener(job, previous);
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(job, previous);
+      } catch (error) {
+        // It may not stop what goes on here, and may not go unseen either.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 }
 

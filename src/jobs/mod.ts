@@ -2,7 +2,7 @@
 export type { OutputBytes, OutputChunk } from "./output_buffer.ts";
 export * from "./errors.ts";
 export { commandArgv, commandText } from "./command.ts";
-export { type GuestJobSpec, startGuestJob } from "./guest_driver.ts";
+export { type GuestJobSpec, startGuestJob, SuspendedProcesses } from "./guest_driver.ts";
 export { background, BACKGROUND_OPTIONS } from "./host_driver.ts";
 export { createJobTable, jobOf, jobs } from "./job_table.ts";
 export type {

@@ -108,6 +108,12 @@ export class ProcessJob extends BaseJob {
     return this.#released ? Promise.resolve([]) : this.#driver.members();
   }
 
+  /** Tells its terminal another size; harmless when it has ended. */
+  async resize(size: { cols: number; rows: number }): Promise<void> {
+    if (this.#released || this.isOver) return;
+    await this.#driver.resize?.(size);
+  }
+
   /** Takes the entry of its scope, to release it when nothing is left to close. */
   adopt(registration: Registration): void {
     this.#registration = registration;

@@ -52,6 +52,21 @@ Deno.test("jobs #43 JobTable tells of an end when both buffers are closed", asyn
   assertEquals(ends, 1000);
 });
 
+Deno.test("a listener that throws is heard of, and changes nothing", async () => {
+  await using jobs = table();
+  const uncaught = Promise.withResolvers<ErrorEvent>();
+  const heard = (event: ErrorEvent) => {
+    event.preventDefault();
+    uncaught.resolve(event);
+  };
+  globalThis.addEventListener("error", heard, { once: true });
+  using _listening = jobs.onChange((info) => {
+    if (info.state === "done") throw new Error("the listener's own");
+  });
+  assertEquals((await jobs.register("task", Promise.resolve(0)).wait()).status, "done:0");
+  assertEquals((await uncaught.promise).error.message, "the listener's own");
+});
+
 Deno.test("jobs #51 JobTable tells a silent job from an unknown one", async () => {
   await using jobs = table();
   const job = jobs.register("silent", Promise.resolve(0));
