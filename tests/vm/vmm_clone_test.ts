@@ -205,6 +205,24 @@ Deno.test("a saved machine goes on, and its clones begin where it was", async ()
   await assertRejects(() => vmm.restore(saved, host.spec()), StateError, "deleted");
 });
 
+Deno.test("a save that is aborted leaves the machine running and nothing on disk", async () => {
+  await using host = await openVmm();
+  await using cache = await makeTempDir();
+  const vmm = new QemuVmm({ run: () => Promise.resolve(host.run), cache: cache.path });
+  await using machine = await vmm.launch(host.spec());
+  const began = machine.client!;
+  const stop = new AbortController();
+  const saving = machine.save({ signal: stop.signal });
+  await began.closed; // brought to rest: the save itself comes next
+  stop.abort(new Error("changed my mind"));
+  await assertRejects(() => saving, Error, "changed my mind");
+  assertEquals(await shell(machine.client!, "echo up"), "up\n");
+  assertEquals(await names(`${cache.path}/snapshots`), []);
+  await using saved = await machine.save();
+  await using clone = await vmm.restore(saved, host.spec());
+  assertEquals(await shell(clone.client!, "echo up"), "up\n");
+});
+
 Deno.test("a clone of a saved machine can be saved, reset and taken up by path", async () => {
   await using host = await openVmm();
   await using cache = await makeTempDir();

@@ -109,6 +109,8 @@ Deno.test("a harness that is killed in any phase leaves nothing, and the next on
         assertEquals(await names(root.path), []);
         const snapshots = `${cache.path}/snapshots`;
         assertEquals(await names(snapshots).catch(() => []), []);
+        const templates = await names(`${cache.path}/templates`).catch(() => []);
+        assertEquals(templates.filter((name) => name.startsWith(".new")), []);
       });
     }
   }

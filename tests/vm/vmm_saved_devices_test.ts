@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import type { NicSpec } from "../../src/vmm/mod.ts";
 import { QemuVmm } from "../../src/vmm/mod.ts";
 import { makeTempDir } from "../host/_temp.ts";
-import { openVmm, shell, utf8 } from "./_vmm.ts";
+import { LIMIT_MS, openVmm, shell, utf8 } from "./_vmm.ts";
 
 /** Waits in the guest until it has found all disks and cards, then runs a script that finds a disk by `disk ID`. */
 const withDevices = (disks: number, script: string) => `
@@ -85,6 +85,13 @@ Deno.test("a clone of a saved machine gets the address of its own card", async (
   const mine = host.spec({ nics: [nic("52:54:00:aa:00:02", "b")] });
   await using clone = await vmm.restore(saved, mine);
   assertEquals(await shell(clone.client!, address), "52:54:00:aa:00:02\n");
+  // And so do its own clones, also after a boot.
+  await using second = await clone.save();
+  const other = host.spec({ nics: [nic("52:54:00:aa:00:03", "b")] });
+  await using grandchild = await vmm.restore(second, other);
+  assertEquals(await shell(grandchild.client!, address), "52:54:00:aa:00:03\n");
+  await grandchild.reset({ timeoutMs: LIMIT_MS });
+  assertEquals(await shell(grandchild.client!, address), "52:54:00:aa:00:03\n");
   await using alone = await vmm.restore(saved, host.spec());
   assertEquals(await shell(alone.client!, address), "52:54:00:aa:00:01\n");
   await clone.attachDisk({ id: "late", source: { kind: "scratch", bytes: 4096 }, readonly: false });

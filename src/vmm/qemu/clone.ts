@@ -38,6 +38,7 @@ export async function buildTemplate(
   const began = performance.now();
   const auth = drawSecret();
   const ram = `${dir}/${ENTRY_FILES.ram}`;
+  await context.run.guardPath(dir); // until it gets its name
   await makeRamFile(ram, memoryBytes);
   const media = await writeBootMedia(dir, image, auth.secret, {
     files: templateFiles(spec),
@@ -139,8 +140,11 @@ function matchDevices(facts: StateFacts, { disks = [], nics = [] }: MachineSpec)
     disks: disks.filter(({ id }) => !hasDisk.has(id)),
     nics: nics.filter(({ id }) => !hasNic.has(id)),
     // Nobody listens for a card that is not asked for any more.
-    savedNics: saved.map((nic) => ({ ...nic, socketPath: wanted.get(nic.id)?.socketPath })),
-    // The address comes from the state, whatever the arguments say: the agent changes it.
+    savedNics: saved.map((nic) => {
+      const { mac = nic.mac, socketPath } = wanted.get(nic.id) ?? {};
+      return { ...nic, mac, socketPath };
+    }),
+    // Until the next reset the address is the state's, whatever the arguments say: the agent changes it.
     macs: saved.flatMap(({ id, mac }) => {
       const to = wanted.get(id)?.mac ?? mac;
       return to === mac ? [] : [{ from: mac, to }];

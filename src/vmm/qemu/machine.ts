@@ -74,6 +74,7 @@ export class QemuMachine implements Machine {
   #ending = Promise.withResolvers<MachineEnd>();
   #hasExited = false;
   #isPaused = false;
+  #wasReset = false;
   #closing: Promise<void> | undefined;
 
   constructor(parts: QemuMachineParts) {
@@ -136,7 +137,9 @@ export class QemuMachine implements Machine {
    * this begins for operations.
    */
   async personalize(signal?: AbortSignal): Promise<void> {
-    const { identity, files } = this.#parts;
+    const { files } = this.#parts;
+    // After a boot its cards have the addresses of QEMU's arguments.
+    const identity = { ...this.#parts.identity, ...this.#wasReset && { macs: undefined } };
     this.#link.setAuth(await giveIdentity(this.#link.control, { ...identity, signal }));
     const client = await this.#link.operate(identity.timeoutMs, signal);
     await writeGuestFiles(client, files, { timeoutMs: identity.timeoutMs, signal });
@@ -169,6 +172,7 @@ export class QemuMachine implements Machine {
     const done = this.qmp.waitFor("RESET", ({ event }) => event === "RESET", options);
     await this.qmp.execute("system_reset");
     await done;
+    this.#wasReset = true;
     await this.resume(); // a pause must not outlive the reset
     const auth = { ...drawSecret(), secret: this.#parts.bootSecret };
     await this.connect(auth, timeoutMs, options.signal);

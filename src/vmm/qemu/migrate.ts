@@ -51,7 +51,12 @@ export async function saveState(
     await done;
     return await received;
   } catch (error) {
-    throw cannot("save", options, await reason(qmp, error));
+    const why = await reason(qmp, error);
+    // Otherwise it would go on, and the machine could not.
+    await qmp.execute("migrate_cancel").catch(() => {}); // gone, or not begun
+    await finalizeSave(qmp).catch(() => {}); // as above
+    signal?.throwIfAborted();
+    throw cannot("save", options, why);
   } finally {
     listener.close();
     await Deno.remove(socket).catch(() => {}); // the folder is removed anyway

@@ -217,7 +217,17 @@ async function settle(
 async function linkOrCopy(from: string, to: string): Promise<void> {
   try {
     await Deno.link(from, to);
-  } catch {
-    await Deno.copyFile(from, to); // another file system
+    return;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) throw originGone(from, error);
   }
+  await Deno.copyFile(from, to); // another file system
+}
+
+function originGone(path: string, cause: unknown): StateError {
+  return new StateError("Cannot save the machine: what it was started from was deleted", {
+    actual: `"${path}" is gone`,
+    next: "keep the snapshot until its clones are saved, or give templates a larger cap",
+    cause,
+  });
 }
