@@ -18,6 +18,7 @@ import {
   type TestOutcome,
 } from "../dsl/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
+import { escapeControl } from "../report/escape.ts";
 import { type BelljarEvent, isKind } from "../report/events.ts";
 import { errorInfo } from "../report/error_info.ts";
 import { formatSite, runScope, Scope, setDefaultScope, setEventSink } from "../scope/mod.ts";
@@ -208,12 +209,23 @@ class DenoBridge {
   }
 }
 
-/** Deno's report has no place for logs and warnings: they are printed. */
+/** Deno's report has no place for logs, warnings and consoles: they are printed, and shown by it with the test. */
 function show(event: BelljarEvent): void {
-  // deno-lint-ignore no-console -- see above
-  if (isKind(event, "log")) console.log(event.text);
-  // deno-lint-ignore no-console -- see above
-  if (isKind(event, "warning")) console.warn(`warning: ${event.message}`);
+  if (isKind(event, "log")) print(event.text);
+  else if (isKind(event, "warning")) print(`warning: ${event.message}`);
+  else if (isKind(event, "test_finished") && event.status === "failed") {
+    const limit = event.class === "guest" ? 80 : 20;
+    for (const { vm, path, lines } of event.consoles ?? []) {
+      if (lines.length > 0) {
+        print(`console of "${vm}", last lines of ${path}:\n${lines.slice(-limit).join("\n")}`);
+      }
+    }
+  }
+}
+
+function print(text: string): void {
+  // deno-lint-ignore no-console -- there is no other way into Deno's report
+  console.log(escapeControl(text));
 }
 
 /** Steps are steps of Deno too. It fails the test when a step throws, without throwing itself. */
