@@ -74,35 +74,42 @@ export function macBytes(mac: string): Uint8Array {
   return new Uint8Array(parts.map((part) => parseInt(part, 16)));
 }
 
-/** Writes files into a running guest, with their folders. */
+/** Files that are written at a time. */
+const AT_ONCE = 8;
+
+/** Writes files into a running guest, with their folders. Of files with the same path the last one counts. */
 export async function writeGuestFiles(
   client: AgentClient,
   files: readonly BootFile[],
   options: { timeoutMs: number; signal?: AbortSignal },
 ): Promise<void> {
-  for (const file of files) {
-    const path = toBytes(file.path);
-    await writeGuestFile(client, file, options);
-    await client.request("chmod", { path, mode: file.mode ?? 0o644 }, options);
-    if (file.uid === undefined && file.gid === undefined) continue;
-    const owner = { uid: file.uid ?? 0, gid: file.gid ?? 0, follow: true };
-    await client.request("chown", { path, ...owner }, options);
-  }
+  const queue = new Map(files.map((file) => [file.path, file])).values();
+  const work = async () => {
+    // They share one iterator, so that each takes the next file that nobody has.
+    for (const file of queue) await writeGuestFile(client, file, options);
+  };
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, files.length) }, work));
 }
 
 async function writeGuestFile(
   client: AgentClient,
-  { path, content, mode = 0o644 }: BootFile,
+  { path: name, content, mode = 0o644, uid, gid }: BootFile,
   options: { timeoutMs: number; signal?: AbortSignal },
 ): Promise<void> {
+  const path = toBytes(name);
   const stream = client.openStream("out");
-  const written = client.request("writeFile", {
-    path: toBytes(path),
-    stream: stream.id,
-    mode,
-    parents: true,
-  }, options);
+  const written = client.request(
+    "writeFile",
+    { path, stream: stream.id, mode, parents: true },
+    options,
+  );
   const sending = stream.write(content, options.signal).finally(() => stream.end());
   sending.catch(() => {}); // the request's answer says why
   await written;
+  if (uid !== undefined || gid !== undefined) {
+    await client.request("chown", { path, uid: uid ?? 0, gid: gid ?? 0, follow: true }, options);
+  }
+  // Last, since a new owner takes set-user-id bits away. A file of the image keeps its mode when it is written to, and a
+  // new one is made under a mask.
+  await client.request("chmod", { path, mode }, options);
 }

@@ -67,12 +67,12 @@ Deno.test("a clone has the time, the files and the console that it was asked for
     timeMs: Date.UTC(2001, 1, 3, 4, 5, 6),
     files: [
       { path: "/etc/profile", content: utf8("mine\n"), mode: 0o600 },
-      { path: "/opt/a b/new", content: new Uint8Array(300_000), uid: 7, gid: 8 },
+      { path: "/opt/a b/new", content: new Uint8Array(300_000), mode: 0o4755, uid: 7, gid: 8 },
     ],
   }));
   const look =
     "date -u +%Y-%m-%d; cat /etc/profile; stat -c '%a %u %g %s' /etc/profile '/opt/a b/new'";
-  const expected = "mine\n600 0 0 5\n644 7 8 300000\n";
+  const expected = "mine\n600 0 0 5\n4755 7 8 300000\n";
   assertEquals(await shell(machine.client!, look), `2001-02-03\n${expected}`);
   const again = await machine.reset({ timeoutMs: LIMIT_MS });
   assertEquals((await shell(again, look)).split("\n").slice(1).join("\n"), expected);
