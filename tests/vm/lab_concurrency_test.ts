@@ -36,7 +36,8 @@ test("9: an operation that blocks delays no other", async (vm) => {
   assertEquals(await blocked, "at last");
   const { stdout, elapsed } = await sleeping;
   assertEquals(stdout, "slept\n");
-  assert(elapsed >= 5, `it slept ${elapsed} s`);
+  // It has slept a little before the harness knows its pid, and by the guest's clock.
+  assert(elapsed >= 4.8, `it slept ${elapsed} s`);
 });
 
 test("9: output that nobody reads delays no other operation", async (vm) => {
