@@ -68,6 +68,12 @@ unsigned conns_unproven(void)
 	return count;
 }
 
+void conns_quiesce(void)
+{
+	for (struct conn *c = conns; c; c = c->next)
+		c->is_quiesced = c->is_live;
+}
+
 void conns_end_oldest_unproven(void)
 {
 	struct conn *oldest = NULL;
@@ -122,6 +128,7 @@ void conn_end(struct conn *c)
 	c->max_id = 0;
 	if (was_live)
 		dispatch_conn_lost(c);
+	c->is_quiesced = false;
 	if (c->is_port)
 		return;
 	loop_remove(&c->src);

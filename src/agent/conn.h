@@ -22,6 +22,8 @@ struct conn {
 	bool is_dead;
 	/* Sends what is queued, then ends the conversation. */
 	bool is_ending;
+	/* The machine is about to be saved: what goes on is taken up by the next conversation. */
+	bool is_quiesced;
 	struct buf in;
 	size_t in_at;
 	struct buf out;
@@ -42,6 +44,8 @@ struct conn *conn_operating(void);
 bool conns_turn(void);
 /* Connections that have not proven anything yet. */
 unsigned conns_unproven(void);
+/* Before the machine is saved: all conversations are about to end. */
+void conns_quiesce(void);
 /* Turns away the one of them that has waited longest. */
 void conns_end_oldest_unproven(void);
 size_t conn_queued(const struct conn *c);

@@ -20,6 +20,7 @@ int start_quiesce(struct call *c)
 	struct conn *conn = c->conn;
 	mp_map(&c->out, 0);
 	call_answer(c);
+	conns_quiesce();
 	if (conn)
 		conn->is_ending = true;
 	return 0;

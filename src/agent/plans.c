@@ -55,6 +55,7 @@ static const struct plan plans[OP_COUNT] = {
 	[OP_PROC_MEMBERS] = { LANE_POOL, start_proc_members, finish_proc_call },
 	[OP_PROC_RESIZE] = { LANE_LOOP, start_proc_resize, NULL },
 	[OP_PROC_RELEASE] = { LANE_LOOP, start_proc_release, NULL },
+	[OP_PROC_ATTACH] = { LANE_LOOP, start_proc_attach, NULL },
 	[OP_READ_FILE] = { LANE_FILES, start_read_file, finish_read_file },
 	[OP_WRITE_FILE] = { LANE_FILES, start_write_file, NULL },
 	[OP_READ_DIR] = { LANE_FILES, start_read_dir, NULL },

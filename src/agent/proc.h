@@ -59,5 +59,6 @@ void finish_proc_call(struct call *c);
 int start_proc_members(struct call *c);
 int start_proc_resize(struct call *c);
 int start_proc_release(struct call *c);
+int start_proc_attach(struct call *c);
 
 #endif

@@ -17,6 +17,8 @@
 /* The highest signal number of the kernel. */
 #define MAX_SIGNAL 64
 #define MAX_COMMAND 1024
+/* Standard input, output, errors. */
+#define MAX_STREAMS 3
 
 enum target { TARGET_LEADER, TARGET_GROUP, TARGET_ALL };
 
@@ -384,5 +386,29 @@ int start_proc_release(struct call *c)
 		return -EBUSY;
 	}
 	proc_release(p);
+	return 0;
+}
+
+int start_proc_attach(struct call *c)
+{
+	struct mp_val list = c->f[F_PROC_ATTACH_STREAMS], id;
+	struct mp_reader r = { list.data, c->body + c->body_len };
+	uint64_t found[MAX_STREAMS];
+	uint32_t count = 0;
+	struct proc *p = proc_find(get_bits(c, F_PROC_ATTACH_PROC));
+	if (!p || p->is_starting)
+		return fail_no_id(c, "process", get_int(c, F_PROC_ATTACH_PROC));
+	for (uint32_t i = 0; i < list.size && i < MAX_STREAMS; i++) {
+		if (mp_read(&r, &id))
+			return -EINVAL;
+		if (stream_attach(c->conn, (uint64_t)id.num, p))
+			found[count++] = (uint64_t)id.num;
+	}
+	p->conn = c->conn;
+	mp_map(&c->out, 1);
+	mp_str(&c->out, "streams");
+	mp_list(&c->out, count);
+	for (uint32_t i = 0; i < count; i++)
+		mp_uint(&c->out, found[i]);
 	return 0;
 }

@@ -343,11 +343,29 @@ void streams_conn_lost(struct conn *c)
 		next = s->next;
 		if (s->conn != c)
 			continue;
-		if (s->is_input)
+		/* A process lives on in a machine that is saved, and its streams are taken up again. */
+		if (c->is_quiesced && s->subject) {
+			unlink_conn(s);
+			enqueue(s);
+		} else if (s->is_input) {
 			stream_drop(s);
-		else
+		} else {
 			stream_detach(s);
+		}
 	}
+}
+
+bool stream_attach(struct conn *c, uint64_t id, const void *subject)
+{
+	struct stream *s = stream_find(NULL, id);
+	if (!s || s->subject != subject)
+		return false;
+	dequeue(s);
+	s->conn = c;
+	s->credit = s->window = WIRE_INITIAL_CREDIT;
+	s->owed = 0;
+	enqueue(s);
+	return true;
 }
 
 bool streams_drain(void)

@@ -62,6 +62,8 @@ int stream_take_credit(struct stream *s, const uint8_t *payload, size_t len);
 void stream_discard(struct stream *s);
 void stream_take_close(struct stream *s);
 void streams_conn_lost(struct conn *c);
+/* Goes on with a stream of a conversation that was ended to save the machine. Returns whether it is there. */
+bool stream_attach(struct conn *c, uint64_t id, const void *subject);
 /* Drains what nobody listens to. Returns whether there is more. */
 bool streams_drain(void);
 /* Detaches or drops all streams of a process that is forgotten. */

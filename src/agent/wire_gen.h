@@ -38,6 +38,7 @@ enum wire_op {
 	OP_PROC_MEMBERS,
 	OP_PROC_RESIZE,
 	OP_PROC_RELEASE,
+	OP_PROC_ATTACH,
 	OP_PROCESSES,
 	OP_READ_FILE,
 	OP_WRITE_FILE,
@@ -123,6 +124,10 @@ enum {
 };
 enum {
 	F_PROC_RELEASE_PROC,
+};
+enum {
+	F_PROC_ATTACH_PROC,
+	F_PROC_ATTACH_STREAMS,
 };
 enum {
 	F_PROCESSES_STREAM,
@@ -388,6 +393,10 @@ static const struct wire_field fields_of_procResize[] = {
 static const struct wire_field fields_of_procRelease[] = {
 	{ "proc", WT_INT, 0, 0 },
 };
+static const struct wire_field fields_of_procAttach[] = {
+	{ "proc", WT_INT, 0, 0 },
+	{ "streams", WT_INT, 1, 0 },
+};
 static const struct wire_field fields_of_processes[] = {
 	{ "stream", WT_INT, 0, 0 },
 };
@@ -612,6 +621,7 @@ static const struct wire_op_info wire_ops[OP_COUNT] = {
 	{ "procMembers", fields_of_procMembers, 1 },
 	{ "procResize", fields_of_procResize, 3 },
 	{ "procRelease", fields_of_procRelease, 1 },
+	{ "procAttach", fields_of_procAttach, 2 },
 	{ "processes", fields_of_processes, 1 },
 	{ "readFile", fields_of_readFile, 4 },
 	{ "writeFile", fields_of_writeFile, 6 },

@@ -209,7 +209,9 @@ class GuestDriver implements ProcessDriver {
    * @returns Whether it is there.
    */
   async rebind(client: AgentClient): Promise<boolean> {
+    if (client === this.#client) return this.#holdAgain();
     for (const unlisten of this.#unlisten.splice(0)) unlisten();
+    if (!client.isInherited(this.#proc)) return this.#isMissing(client);
     const before = this.#streams;
     const reopened = new Map<WireStream, WireStream>();
     for (const stream of [before.stdin, before.stdout, before.stderr]) {
@@ -245,13 +247,24 @@ class GuestDriver implements ProcessDriver {
     } catch (error) {
       for (const stream of reopened.values()) client.dropStream(stream);
       if (!(error instanceof GuestError) || error.code !== "NOSUCHID") throw error;
-      this.lose(
-        new AgentLostError(
-          `The process is not in the state that machine "${client.machine}" was put back to`,
-        ),
-      );
-      return false;
+      return this.#isMissing(client);
     }
+  }
+
+  /** The conversation has not ended after all. */
+  #holdAgain(): boolean {
+    this.#unlisten.push(holdFor(this.#client, this));
+    if (this.#client.lost) this.lose(this.#client.lost);
+    return true;
+  }
+
+  #isMissing({ machine }: AgentClient): boolean {
+    this.lose(
+      new AgentLostError(
+        `The process is not in the state that machine "${machine}" was put back to`,
+      ),
+    );
+    return false;
   }
 
   /** Nobody will ever tell what becomes of the process. */

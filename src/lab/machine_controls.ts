@@ -69,6 +69,7 @@ export abstract class MachineControls extends GuestOperations {
   /** What is open in it for the harness' sake. */
   protected readonly openResources: OpenResources = new Set();
   readonly #place: ServicePlace;
+  readonly #living = new Set<Worker>();
   #workers = 0;
 
   constructor(
@@ -196,7 +197,24 @@ export abstract class MachineControls extends GuestOperations {
         },
       );
     }
-    return await Worker.spawn(linkOf(this), ++this.#workers, options);
+    const worker = await Worker.spawn(linkOf(this), ++this.#workers, options);
+    this.#living.add(worker);
+    worker.exit.then(() => this.#living.delete(worker));
+    return worker;
+  }
+
+  /** How many workers were ever spawned in it: their numbers are taken. */
+  protected get workerCount(): number {
+    return this.#workers;
+  }
+
+  protected set workerCount(count: number) {
+    this.#workers = Math.max(this.#workers, count);
+  }
+
+  /** Its workers whose processes have not ended. */
+  protected get livingWorkers(): readonly Worker[] {
+    return [...this.#living];
   }
 
   /**

@@ -1,4 +1,5 @@
 import { StateError } from "../errors.ts";
+import type { JobInfo } from "../jobs/mod.ts";
 import { currentScope, type Registration } from "../scope/mod.ts";
 import type { MachineSpec, SavedState } from "../vmm/mod.ts";
 
@@ -14,6 +15,10 @@ export interface SnapshotParts {
   state: SavedState;
   /** Whether it belongs to somebody else, as a fixture's does: it is never deleted then. */
   isKept?: boolean;
+  /** How many workers were spawned in it: their numbers are taken. */
+  workers?: number;
+  /** What ran in it on behalf of the process that saved it. */
+  jobs?: readonly JobInfo[];
 }
 
 /** The state of a machine at one moment. Machines are started from it as quickly as from a template. */

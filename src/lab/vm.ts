@@ -1,7 +1,9 @@
-import { ListingError, StateError } from "../errors.ts";
+import { AgentLostError, ListingError, StateError } from "../errors.ts";
+import { type JobInfo, SuspendedProcesses } from "../jobs/mod.ts";
 import {
   currentScope,
   currentSignal,
+  emitEvent,
   isListing,
   type Registration,
   type Scope,
@@ -117,8 +119,8 @@ export class Vm extends MachineControls implements AsyncDisposable {
   }
 
   /**
-   * Saves its state; it goes on running. Files, streams, workers and jobs of this machine must be closed: they would not
-   * be the same in a machine that is started from it.
+   * Saves its state; it goes on running, and so do its processes, workers and jobs. Files, streams and watches of this
+   * machine must be closed: they would not be the same in a machine that is started from it.
    *
    * @throws {StateError} If some are open; it names each with the place where it was created.
    */
@@ -127,13 +129,18 @@ export class Vm extends MachineControls implements AsyncDisposable {
     this.life.client("snapshot");
     this.#assertQuiet("snapshot");
     const machine = this.life.running("snapshot");
+    const jobs = this.jobs.list({ state: ["running", "stopped"] });
     const state = await trackOperation(
       { op: "snapshot()", vm: this.name },
-      () => withSignals([options.signal, currentSignal()], (signal) => machine.save({ signal })),
+      () =>
+        this.#takingUp(() =>
+          withSignals([options.signal, currentSignal()], (signal) => machine.save({ signal }))
+        ),
     );
     // What was put there at its boot is in its memory now.
     const spec = { ...this.#spec!, files: [] };
-    return new Snapshot({ vm: this.name, image: this.image, spec, state });
+    const { name: vm, image, workerCount: workers } = this;
+    return new Snapshot({ vm, image, spec, state, workers, jobs });
   }
 
   /**
@@ -147,17 +154,21 @@ export class Vm extends MachineControls implements AsyncDisposable {
     }
     this.#assertStartable("restore");
     if (this.state === "booting") throw this.life.stateError("restore", "await boot() first");
-    const { spec, state } = snapshot.open();
-    await this.life.stop("restore", (machine) => machine[Symbol.asyncDispose]());
-    this.console.restart();
-    await this.#start("restore()", options.signal, async (any) => {
-      const image = await uncharged(() => labProviders().image(snapshot.image, any));
-      this.#spec = spec;
-      return async () => {
-        const vmm = await labProviders().vmm();
-        return await vmm.restore(state, { ...spec, name: this.name, image, signal: any });
-      };
-    }, undefined);
+    const { spec, state, workers = 0, jobs = [] } = snapshot.open();
+    await this.#takingUp(async () => {
+      await this.life.stop("restore", (machine) => machine[Symbol.asyncDispose]());
+      this.console.restart();
+      await this.#start("restore()", options.signal, async (any) => {
+        const image = await uncharged(() => labProviders().image(snapshot.image, any));
+        this.#spec = spec;
+        return async () => {
+          const vmm = await labProviders().vmm();
+          return await vmm.restore(state, { ...spec, name: this.name, image, signal: any });
+        };
+      }, undefined);
+    });
+    this.workerCount = workers;
+    if (snapshot.vm === this.name) this.#nameEnded(jobs);
     return this;
   }
 
@@ -205,19 +216,50 @@ export class Vm extends MachineControls implements AsyncDisposable {
   }
 
   #assertQuiet(verb: string): void {
-    const running = [...this.jobs.list({ state: ["running", "stopped"] })];
-    const open = [
-      ...[...this.openResources].map(({ kind, name, site }) =>
-        `${kind} ${name}, created at ${site}`
-      ),
-      ...running.map(({ id, command }) => `job ${id} ${JSON.stringify(command)}`),
-    ];
+    const open = [...this.openResources].filter(({ kind }) => kind !== "worker");
     if (open.length === 0) return;
     throw new StateError(`Cannot ${verb} machine "${this.name}": it has something open`, {
-      expected: "no open file, stream, watch, worker or job of this machine",
-      actual: open.join("\n"),
-      next: "close them before; what shall live on is started by run() with keep: true",
+      expected: "no open file, stream or watch of this machine",
+      actual: open.map(({ kind, name, site }) => `${kind} ${name}, created at ${site}`).join("\n"),
+      next: "close them before",
     });
+  }
+
+  /** Runs `work`, which ends the conversation with the agent and begins another; processes and workers go on in that. */
+  async #takingUp<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.life.machine?.client;
+    if (!before || before.lost) return await work();
+    const processes = new SuspendedProcesses(before);
+    const workers = this.livingWorkers;
+    for (const worker of workers) worker.suspend();
+    try {
+      return await work();
+    } finally {
+      const after = this.life.machine?.client;
+      if (after && !after.lost) {
+        await processes.resume(after);
+        await Promise.all(workers.map((worker) => worker.rebind(after)));
+      } else {
+        const reason = after?.lost ?? before.lost ??
+          new AgentLostError(`The agent of machine "${this.name}" is lost`);
+        processes.lose(reason);
+        for (const worker of workers) worker.lose();
+      }
+    }
+  }
+
+  /** What runs again in the machine while what stood for it here has ended. */
+  #nameEnded(jobs: readonly JobInfo[]): void {
+    for (const { id, command } of jobs) {
+      const state = this.jobs.get(id)?.state ?? "gone";
+      if (state === "running" || state === "stopped") continue;
+      emitEvent("warning", {
+        vm: this.name,
+        message: `Job ${id} ${JSON.stringify(command)} runs again in machine "${this.name}", ` +
+          `but the object that stood for it is ${state}`,
+        next: "find it by vm.processes(), or start it in the test",
+      });
+    }
   }
 
   /** Starts it, unless its scope ends meanwhile. */

@@ -14,7 +14,7 @@ import {
   signalName,
   signalNumber,
 } from "../values/mod.ts";
-import type { AgentClient } from "../wire/mod.ts";
+import type { AgentClient, AgentEvent } from "../wire/mod.ts";
 import { ask, type GuestLink, observe, operate, setLink } from "./_link.ts";
 import { GuestOperations } from "./operations.ts";
 import { deadlineIn, race, TIMED_OUT } from "./wait.ts";
@@ -54,7 +54,9 @@ export class Worker extends GuestOperations implements AsyncDisposable {
   /** Resolves when its own process has ended. */
   readonly exit: Promise<WorkerExit>;
   readonly #vm: GuestLink;
-  readonly #client: AgentClient;
+  readonly #resolveExit: (exit: WorkerExit) => void;
+  /** Its conversation; missing while its machine is being saved or put back. */
+  #client: AgentClient | undefined;
   readonly #registration: Registration;
   readonly #entry: { kind: string; name: string; site: string };
   readonly #children = new Set<Job>();
@@ -65,7 +67,7 @@ export class Worker extends GuestOperations implements AsyncDisposable {
   constructor(
     key: symbol,
     vm: GuestLink,
-    worker: { id: number; pid: number; client: AgentClient; exit: Promise<WorkerExit> },
+    worker: { id: number; pid: number; client: AgentClient },
   ) {
     if (key !== token) throw new TypeError("Cannot construct a Worker: use vm.spawnWorker()");
     super();
@@ -83,7 +85,10 @@ export class Worker extends GuestOperations implements AsyncDisposable {
       explain: (error) => vm.explain(error),
       open: vm.open,
     });
-    this.exit = worker.exit.then((exit) => this.#exited = exit);
+    const { promise, resolve } = Promise.withResolvers<WorkerExit>();
+    this.#resolveExit = resolve;
+    this.exit = promise.then((exit) => this.#exited = exit);
+    this.#listen(worker.client);
     const site = captureSite();
     this.#entry = { kind: "worker", name: String(this.id), site: formatSite(site) };
     vm.open.add(this.#entry);
@@ -160,33 +165,70 @@ export class Worker extends GuestOperations implements AsyncDisposable {
     await this.close();
   }
 
+  /** Keeps it from ending with its conversation, until {@linkcode Worker.rebind}. */
+  suspend(): void {
+    this.#client = undefined;
+  }
+
+  /**
+   * Goes on in a later conversation: its machine was saved, or put back to a state that was saved.
+   *
+   * @returns Whether its process is there.
+   */
+  async rebind(client: AgentClient): Promise<boolean> {
+    if (this.#exited) return true;
+    this.#client = client;
+    this.#listen(client);
+    try {
+      await client.request("workerSignal", { worker: this.id, sig: 0 });
+      return true;
+    } catch (error) {
+      if (!hasEnded(error)) throw error;
+      this.#resolveExit({});
+      return false;
+    }
+  }
+
+  /** Its machine is gone. */
+  lose(): void {
+    this.#resolveExit({});
+  }
+
+  #listen(client: AgentClient): void {
+    const off = client.on(this.id, (event) => this.#take(event));
+    this.exit.then(off);
+    client.closed.then(() => this.#client === client && this.#resolveExit({}));
+  }
+
+  #take(event: AgentEvent): void {
+    if (event.ev !== "workerExit") return;
+    this.#resolveExit({
+      ...(event.code === undefined ? {} : { code: event.code }),
+      ...(event.sig === undefined ? {} : { signal: signalName(event.sig) }),
+    });
+  }
+
   /** Starts a worker; it is ended with the scope of the caller. */
   static async spawn(vm: GuestLink, id: number, options: WorkerOptions = {}): Promise<Worker> {
     const request = workerRequest(options);
-    const { promise, resolve } = Promise.withResolvers<WorkerExit>();
     return await operate(
       vm,
       "spawnWorker",
       "spawnWorker()",
       options.signal,
       async (client, any) => {
-        const off = client.on(id, (event) => {
-          if (event.ev !== "workerExit") return;
-          off();
-          resolve({
-            ...(event.code === undefined ? {} : { code: event.code }),
-            ...(event.sig === undefined ? {} : { signal: signalName(event.sig) }),
-          });
-        });
-        client.closed.then(() => resolve({}));
+        const early: AgentEvent[] = [];
+        // Registered before the request: its end may arrive together with its answer.
+        const off = client.on(id, (event) => early.push(event));
         try {
           const { pid } = await client.request("workerSpawn", { worker: id, ...request }, {
             signal: any,
           });
-          return new Worker(token, vm, { id, pid, client, exit: promise });
-        } catch (error) {
+          const worker = new Worker(token, vm, { id, pid, client });
+          for (const event of early) worker.#take(event);
+          return worker;
+        } finally {
           off();
-          throw error;
         }
       },
     );
@@ -231,21 +273,25 @@ export class Worker extends GuestOperations implements AsyncDisposable {
     this.#registration.release();
     this.#vm.open.delete(this.#entry);
     await Promise.all(this.#live().map((job) => job[Symbol.asyncDispose]()));
-    if (this.#exited || this.#client.lost) return;
+    const client = this.#client;
+    if (this.#exited || !client || client.lost) return;
     try {
-      await this.#client.request("workerClose", { worker: this.id }, {
+      await client.request("workerClose", { worker: this.id }, {
         timeoutMs: CLOSE_MARGIN_MS,
       });
       const exit = await race(this.exit, deadlineIn(CLOSE_GRACE_MS));
       if (exit !== TIMED_OUT) return;
       // Blocked in a system call: only a signal ends it.
-      await this.#client.request("workerSignal", { worker: this.id, sig: 9 });
+      await client.request("workerSignal", { worker: this.id, sig: 9 });
       await race(this.exit, deadlineIn(CLOSE_MARGIN_MS));
     } catch (error) {
-      const { code } = error as { code?: string };
-      // It has ended meanwhile, or its machine has.
-      if (error instanceof AgentLostError || code === "NOSUCHID" || code === "WORKERGONE") return;
-      throw error;
+      if (!hasEnded(error)) throw error;
     }
   }
+}
+
+/** Whether it has ended meanwhile, or its machine has. */
+function hasEnded(error: unknown): boolean {
+  const { code } = error as { code?: string };
+  return error instanceof AgentLostError || code === "NOSUCHID" || code === "WORKERGONE";
 }

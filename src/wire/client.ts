@@ -84,6 +84,7 @@ export class AgentClient {
   #reader: FrameReader;
   #writer: FrameWriter;
   #lastId = 0;
+  #inheritedId = 0;
   #pending = new Map<number, Pending>();
   #abandoned = new Set<number>();
   #streams = new Map<number, WireStream>();
@@ -118,7 +119,7 @@ export class AgentClient {
     const reader = new FrameReader();
     const agent = await shakeHands(conn, reader, options);
     const client = new AgentClient(conn, reader, agent, options.machine);
-    client.#lastId = options.lastId ?? 0;
+    client.#lastId = client.#inheritedId = options.lastId ?? 0;
     // Before anything is read: the agent may have said more together with its hello.
     if (options.onEvent) client.on(0, options.onEvent);
     runScope().run(() => client.#readLoop());
@@ -143,6 +144,11 @@ export class AgentClient {
   /** The last id that was drawn, in this conversation or one before it. */
   get lastId(): number {
     return this.#lastId;
+  }
+
+  /** Whether an id was drawn by a conversation before this one, as far as the agent knows. */
+  isInherited(id: number): boolean {
+    return id <= this.#inheritedId;
   }
 
   /** Draws an id for a stream, process, file, watch or call. */

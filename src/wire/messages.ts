@@ -197,6 +197,11 @@ export const OPS = {
   procResize: { request: { proc: int, cols: int, rows: int }, reply: NONE },
   /** Forgets a process that has ended and whose members are gone or shall be left alone. */
   procRelease: { request: { proc: int }, reply: NONE },
+  /**
+   * Goes on with a process that an earlier conversation has started, in a machine that was saved. Of its streams those are
+   * answered that have not ended; they begin with fresh credit.
+   */
+  procAttach: { request: { proc: int, streams: list(int) }, reply: { streams: list(int) } },
   processes: {
     request: { stream: int },
     /** The stream carries one MessagePack map per process: see {@linkcode PROCESS_ENTRY}. */
