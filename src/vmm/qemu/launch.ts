@@ -163,7 +163,7 @@ const ADVICE: readonly (readonly [pattern: RegExp, code: string, next: string])[
     "run with --accel tcg, or give this user access to /dev/kvm",
   ],
   [
-    /could not (?:load|open) (?:kernel|initrd)|could not open kernel|qemu: could not|Failed to load|Could not open|No such file or directory|Permission denied|read error/i,
+    /could not (?:load|open)|Failed to load|No such file or directory|Permission denied|read error/i,
     "IMAGE_UNREADABLE",
     "build the image again (belljar image build), or make its files readable",
   ],
