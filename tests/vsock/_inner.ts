@@ -31,19 +31,27 @@ test("a machine is driven over vsock alone", { timeout: "10m" }, async (t) => {
   t.assert(${cid === undefined ? "vm.info.cid! > 2" : `vm.info.cid === ${cid}`});
   const before = await vm.counters();
 
+  const first = performance.now();
   const result = await vm.run("cat", { args: ["/proc/self/status"] });
+  t.log("first command in", Math.round(performance.now() - first), "ms");
   result.assertOk();
   t.assertStringIncludes(result.stdout, "Name:\\tcat");
 
-  const bytes = new Uint8Array(3_000_000).map((_, i) => (i * 7919) >> 3);
+  const bytes = new Uint8Array(1_000_000).map((_, i) => (i * 7919) >> 3);
   await vm.writeFile("/tmp/inner-bytes", bytes);
   t.assertEquals(await vm.readFile("/tmp/inner-bytes"), bytes);
   await vm.remove("/tmp/inner-bytes");
 
+  const began = performance.now();
   const answers = await Promise.all(
-    Array.from({ length: 20 }, (_, i) => vm.run("echo", { args: [String(i)] })),
+    Array.from({ length: 40 }, async (_, i) => {
+      if (i % 8 === 0) return (await vm.run("echo", { args: [String(i)] })).stdout.trim();
+      await vm.writeFile("/tmp/inner-" + i, String(i));
+      return await vm.readTextFile("/tmp/inner-" + i);
+    }),
   );
-  t.assertEquals(answers.map(({ stdout }) => stdout), answers.map((_, i) => i + "\\n"));
+  t.log("40 at once in", Math.round(performance.now() - began), "ms");
+  t.assertEquals(answers, answers.map((_, i) => String(i)));
 
   const worker = await vm.spawnWorker();
   t.assertEquals((await worker.run("true")).exitCode, 0);
@@ -53,7 +61,7 @@ test("a machine is driven over vsock alone", { timeout: "10m" }, async (t) => {
   t.log("control port:", before.controlOps, "requests before,", after.controlOps, "after",
     after.requests - before.requests, "operations");
   t.assertEquals(after.controlOps, before.controlOps);
-  t.assert(after.requests - before.requests > 25);
+  t.assert(after.requests - before.requests > 80);
   if (${cid !== undefined}) t.assertEquals(after.controlOps, 0);
 });
 
@@ -91,7 +99,7 @@ ${cid === undefined ? "" : SEES_ANSWERS}
   t.assertEquals(forged, { connected: 4, refused: 0, bytes: 0, closed: 4 });
 
   // More than the agent has room for, for longer than it has patience.
-  const crowd = stranger(at, 64, 60_000);
+  const crowd = stranger(at, 24, 60_000);
   let done = false;
   crowd.then(() => done = true);
   let rounds = 0;

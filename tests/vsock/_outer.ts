@@ -92,11 +92,13 @@ export interface OuterTest {
   belljar(content: string, args: readonly string[]): Promise<OuterRun>;
 }
 
-/** What a run's tests logged. */
+/** What a run's tests logged, each with the seconds since the run began. */
 export function logged(events: readonly BelljarEvent[]): string[] {
-  return events.flatMap((event) =>
-    event.kind === "log" ? [String((event as { text?: unknown }).text)] : []
-  );
+  return events.flatMap((event) => {
+    if (event.kind !== "log") return [];
+    const { ts, text } = event as { ts: number; text: string };
+    return [`${((ts - events[0]!.ts) / 1000).toFixed(1)} s: ${text}`];
+  });
 }
 
 /** A run of belljar in the outer machine. */
