@@ -16,6 +16,8 @@ import { licensesCommand } from "./licenses.ts";
 import { listCommand } from "./list.ts";
 import { reportCommand } from "./report.ts";
 import { runCommand } from "./run.ts";
+import { replCommand } from "./repl.ts";
+import { shellCommand } from "./shell.ts";
 import { withCommand as withServicesCommand } from "./with.ts";
 
 /** The `belljar` command with all its sub-commands. */
@@ -40,6 +42,8 @@ export function commandTree(): Command<any> {
     .command("run", runCommand())
     .command("list", listCommand())
     .command("exec", execCommand())
+    .command("shell", shellCommand())
+    .command("repl", replCommand())
     .command("with", withServicesCommand())
     .command("image", imageCommand())
     .command("fixture", fixtureCommand())

@@ -30,7 +30,13 @@ export type {
 export type { GuestProcess, SyscallRef } from "./operations_syscall.ts";
 export type { GuestPath } from "./paths.ts";
 export { PendingSyscall, type SyscallState, type SyscallWhere } from "./pending_syscall.ts";
-export { Process, type ProcessKillOptions, type ProcessStatus, type RunResult } from "./process.ts";
+export {
+  Process,
+  type ProcessKillOptions,
+  type ProcessStatus,
+  type RunResult,
+  type TerminalSize,
+} from "./process.ts";
 export * from "./providers.ts";
 export { ResetPoint } from "./reset_point.ts";
 export type {

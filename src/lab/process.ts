@@ -32,6 +32,16 @@ export interface ProcessKillOptions {
   group?: boolean;
 }
 
+/** Size of a terminal in characters. */
+export interface TerminalSize {
+  cols: number;
+  rows: number;
+}
+
+const checkResize = registerOptions<TerminalSize>("proc.resize()", {
+  cols: "integer",
+  rows: "integer",
+});
 const checkKill = registerOptions<ProcessKillOptions>("proc.kill()", { group: "boolean" });
 
 /** A process in the guest that runs while the test does something else. It is ended with its scope. */
@@ -39,13 +49,15 @@ export class Process implements AsyncDisposable {
   /** Its entry in the job table. */
   readonly job: Job;
   readonly #link: GuestLink;
+  readonly #resize: (size: TerminalSize) => Promise<void>;
   #stdout: Stream | undefined;
   #stderr: Stream | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
 
-  constructor(link: GuestLink, job: Job) {
+  constructor(link: GuestLink, job: Job & { resize(size: TerminalSize): Promise<void> }) {
     this.#link = link;
     this.job = job;
+    this.#resize = (size) => job.resize(size);
   }
 
   /** Its number in the guest. */
@@ -115,6 +127,13 @@ export class Process implements AsyncDisposable {
   async signal(signal: SignalLike): Promise<boolean> {
     signalNumber(signal);
     return await this.job.signal(signal, { target: "leader" });
+  }
+
+  /** Tells its terminal another size, as SIGWINCH tells its foreground processes; only for those with `pty`. */
+  async resize(size: TerminalSize): Promise<void> {
+    checkResize(size);
+    const text = `resize(${size.cols}, ${size.rows})`;
+    await observe(this.#link, text, undefined, () => this.#resize(size));
   }
 
   /** Writes to its standard input; resolves when the guest has taken it. */

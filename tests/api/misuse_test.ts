@@ -83,6 +83,7 @@ const CALLS: Record<string, (subjects: Subjects, options: Wrong) => unknown> = {
   "vm.readMem()": ({ vm }, o) => vm.readMem(0n, 1, o),
   "vm.ioctl()": ({ vm }, o) => vm.ioctl(0, 0x5413, 8, o),
   "vm.processes()": ({ vm }, o) => vm.processes(o),
+  "proc.resize()": ({ proc }, o) => proc.resize(o),
   "proc.kill()": ({ proc }, o) => proc.kill("SIGURG", o),
   "vm.run()": ({ vm }, o) => vm.run("true", o),
   "vm.runAsync()": ({ vm }, o) => vm.runAsync("true", o),
