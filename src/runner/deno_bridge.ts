@@ -1,4 +1,4 @@
-import { relative } from "node:path";
+import { join, relative } from "node:path";
 import {
   classify,
   type Failure,
@@ -17,17 +17,21 @@ import {
   testLimit,
   type TestOutcome,
 } from "../dsl/mod.ts";
-import { closeCurrentRun } from "../host/mod.ts";
+import { cacheDir, closeCurrentRun } from "../host/mod.ts";
+import { type LabProviders, setLabProviders } from "../lab/mod.ts";
 import { escapeControl } from "../report/escape.ts";
 import { type BelljarEvent, isKind } from "../report/events.ts";
 import { errorInfo } from "../report/error_info.ts";
 import { formatSite, runScope, Scope, setDefaultScope, setEventSink } from "../scope/mod.ts";
+import { bytes } from "../values/mod.ts";
 import { failureNotes } from "./_failure_notes.ts";
+import { budgetFor } from "./budget.ts";
 import { loadConfig } from "./config.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventFile } from "./event_file.ts";
 import { EventObserver } from "./event_observer.ts";
 import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
+import { SlotPool } from "./slot_pool.ts";
 import { unmetRequirement } from "./requirements.ts";
 
 /** Whether `deno test` runs this process: elsewhere `Deno.test` is a function that takes nothing. */
@@ -88,6 +92,7 @@ class DenoBridge {
       machineDefaults((name) => Deno.env.get(name)),
       () => loading ??= loadConfig(Deno.cwd()),
     );
+    setLabProviders({ reserve: sharedMemory() });
     // Kept as the registry itself, so that definitions after the first come here without another question.
     setRegistry(this.registry);
     this.registry.onTest = (test) => this.#define(test);
@@ -207,6 +212,18 @@ class DenoBridge {
     if (errors.length === 1) throw errors[0];
     if (errors.length > 1) throw new AggregateError(errors, `${errors.length} failures`);
   }
+}
+
+/** Processes of one host, started side by side or by `--parallel`, share its memory by locked files. */
+function sharedMemory(): LabProviders["reserve"] {
+  let pool: Promise<SlotPool> | undefined;
+  const open = async () => {
+    const text = Deno.env.get("BELLJAR_MEMORY");
+    const chosen = text ? bytes(text, "BELLJAR_MEMORY") : undefined;
+    const { memoryBytes } = await budgetFor({ memoryBytes: chosen }, 1);
+    return new SlotPool({ dir: join(await cacheDir(), "slots"), memoryBytes });
+  };
+  return async (request) => await (await (pool ??= open())).reserve(request);
 }
 
 /** Deno's report has no place for logs, warnings and consoles: they are printed, and shown by it with the test. */
