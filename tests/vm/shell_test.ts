@@ -27,6 +27,7 @@ Deno.test("belljar shell: a login shell on a terminal of the guest", async (t) =
     await terminal.type("echo be''gin; sleep 600\r");
     await terminal.expect(/begin/);
     await terminal.type("\x03");
+    await terminal.expect(PROMPT); // Ctrl-C drops what was typed together with it.
     await terminal.type("echo code=$?\r");
     await terminal.expect(/code=130/);
   });
@@ -81,7 +82,9 @@ Deno.test("belljar shell --console: from power-on, with a shell of its own, unti
   await terminal.expect(/\/dev\/tty(S|AMA)0\r\n30 100/);
   await terminal.type("echo be''gin; sleep 600\r");
   await terminal.expect(/begin/);
-  await terminal.type("\x03echo code=$?\r");
+  await terminal.type("\x03");
+  await terminal.expect(PROMPT);
+  await terminal.type("echo code=$?\r");
   await terminal.expect(/code=130/);
   await terminal.type("\x1d");
   assertEquals(await terminal.end(), 0, terminal.text);
