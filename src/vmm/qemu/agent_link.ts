@@ -34,7 +34,7 @@ const SILENT = new DOMException("The agent is silent", "TimeoutError");
 /** An agent that listens says so within this; a kernel that is slow to notice a restore as well. */
 const SERVING_MS = 10_000;
 /** The hang-up of a conversation over vsock is often known before the end of the agent or the machine that caused it. */
-const CAUSE_MS = 1_500;
+const CAUSE_MS = 5_000;
 const CONNECTS = 5;
 const RESTART_MS = 15_000;
 
@@ -297,7 +297,7 @@ export class AgentLink {
   /** The conversation over vsock was hung up, by whatever ends the agent or the machine just now. */
   async #onVsockEnd(conn: HeldConn): Promise<void> {
     const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, CAUSE_MS);
+    const timer = setTimeout(late.resolve, CAUSE_MS * timeScale());
     await Promise.race([this.#options.ended, late.promise]);
     clearTimeout(timer);
     if (this.#vsock === conn) this.#options.drop("its agent hung up on vsock");
