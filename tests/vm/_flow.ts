@@ -3,7 +3,7 @@
  * It prints its figures as one line of JSON.
  */
 import { closeCurrentRun } from "../../src/host/mod.ts";
-import { lab } from "../../src/lab/mod.ts";
+import { lab, type Vm } from "../../src/lab/mod.ts";
 import { Scope } from "../../src/scope/mod.ts";
 
 /** What the flow did to the harness, the agent and others. */
@@ -17,7 +17,7 @@ export interface FlowFigures {
   /** Other operations while the output flowed, and the longest of them in milliseconds. */
   others: number;
   slowestMs: number;
-  /** Results of 200 operations that were begun at once while the output flowed. */
+  /** Results of 200 operations that were begun at once while another output flowed. */
   own: string[];
 }
 
@@ -33,39 +33,38 @@ async function memoryOf(field: "VmRSS" | "VmHWM"): Promise<number> {
   return Number(new RegExp(`^${field}:\\s+(\\d+) kB`, "m").exec(status)![1]) * 1024;
 }
 
+/** Operations of several kinds, begun at once while another output flows; makes what the first use makes besides. */
+async function atOnce(vm: Vm): Promise<string[]> {
+  await using _output = await vm.runAsync("yes");
+  return await Promise.all(
+    Array.from({ length: AT_ONCE }, async (_, i) => {
+      if (i % 4 === 0) return (await vm.run("echo", { args: [String(i)] })).stdout.trim();
+      if (i % 4 === 1) return String((await vm.syscall("lseek", 0, i, 99)).errno && i);
+      await vm.writeFile(`/tmp/own${i}`, String(i));
+      return await vm.readTextFile(`/tmp/own${i}`);
+    }),
+  );
+}
+
 async function flow(): Promise<FlowFigures> {
   await using scope = new Scope("flow", { kind: "test" });
   return await scope.run(async () => {
     const vm = await lab.vm("flow", "tiny").boot();
-    // Code, tables and buffers that the first use makes.
-    (await vm.run("head -c 8388608 /dev/zero")).assertOk();
+    const own = await atOnce(vm);
     const agentBefore = (await vm.counters()).rssKb;
     const before = await memoryOf("VmRSS");
     await Deno.writeTextFile("/proc/self/clear_refs", "5"); // the highest mark starts anew
     const process = await vm.runAsync("head", { args: ["-c", String(FLOW_BYTES), "/dev/zero"] });
     let others = 0;
     let slowestMs = 0;
-    const own: string[] = [];
     while ((await process.status()).running) {
       const began = performance.now();
       await vm.writeFile("/tmp/other", String(others));
       if (await vm.readTextFile("/tmp/other") !== String(others)) throw new Error("another's text");
       slowestMs = Math.max(slowestMs, performance.now() - began);
-      if (others++ > 0) {
-        // A sample now and then: the guest has one processor, and the output shall have most of it.
-        await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
-        continue;
-      }
-      own.push(
-        ...await Promise.all(
-          Array.from({ length: AT_ONCE }, async (_, i) => {
-            if (i % 4 === 0) return (await vm.run("echo", { args: [String(i)] })).stdout.trim();
-            if (i % 4 === 1) return String((await vm.syscall("lseek", 0, i, 99)).errno && i);
-            await vm.writeFile(`/tmp/own${i}`, String(i));
-            return await vm.readTextFile(`/tmp/own${i}`);
-          }),
-        ),
-      );
+      others++;
+      // A sample now and then: the guest has one processor, and the output shall have most of it.
+      await new Promise((resolve) => setTimeout(resolve, SAMPLE_MS));
     }
     const result = await process.wait("10m");
     result.assertOk();
