@@ -146,11 +146,13 @@ Deno.test("Stream.drain() ends when nothing comes, and at the end of the stream"
 });
 
 Deno.test("Stream.drain() ends although output never stops", async () => {
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const stream = new Stream("yes", {
-    read: () => new Promise((resolve) => setTimeout(() => resolve(bytes("y\n")), 5)),
-    close() {},
+    read: () => new Promise((resolve) => timer = setTimeout(() => resolve(bytes("y\n")), 5)),
+    close: () => clearTimeout(timer),
   });
   assert((await stream.drain("20ms")).length > 2);
+  await stream.close();
 });
 
 Deno.test("Stream rejects with the reason of the signal, unchanged", async () => {
