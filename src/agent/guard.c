@@ -52,10 +52,12 @@ static void watch(int command, pid_t pid)
 	}
 }
 
+/* What ends a group; none of it ends the watcher. */
+static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
+
 /* Leaves the watcher nothing but the pipe and the command's descriptor. */
 static void watcher_main(int command, pid_t pid)
 {
-	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
 		signal(ignored[i], SIG_IGN);
 	/* Out of the command's group: the group is killed from here. */
@@ -86,6 +88,12 @@ int guard_watch(char **command)
 	int self = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (self < 0)
 		return fail("watch itself");
+	/* Held back until the watcher ignores them: it begins in the command's group. */
+	sigset_t held, before;
+	sigemptyset(&held);
+	for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+		sigaddset(&held, ignored[i]);
+	sigprocmask(SIG_BLOCK, &held, &before);
 	/* Twice, so that the command has no child that it does not know of. */
 	pid_t child = fork();
 	if (child < 0)
@@ -107,6 +115,7 @@ int guard_watch(char **command)
 		return fail("open /dev/null");
 	if (null_fd > 2)
 		close(null_fd);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	execvp(command[0], command);
 	int err = errno;
 	fprintf(stderr, "belljar-agent guard: cannot run %s: %s\n", command[0], strerror(err));
