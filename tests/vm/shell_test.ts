@@ -80,9 +80,11 @@ Deno.test("belljar shell --console: from power-on, with a shell of its own, unti
   await terminal.expect(PROMPT);
   await terminal.type("tty; stty size\r");
   await terminal.expect(/\/dev\/tty(S|AMA)0\r\n30 100/);
-  await terminal.type("echo be''gin; sleep 600\r");
+  // By a child: one that has printed is in the foreground already, and Ctrl-C is its.
+  await terminal.type("sh -c \"echo be''gin; exec sleep 600\"\r");
   await terminal.expect(/begin/);
   await terminal.type("\x03");
+  await terminal.expect(/\^C/);
   await terminal.expect(PROMPT);
   await terminal.type("echo code=$?\r");
   await terminal.expect(/code=130/);
