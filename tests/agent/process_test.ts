@@ -57,7 +57,7 @@ Deno.test("spawn starts its child with nothing of the agent's", async () => {
     "sh",
     "-c",
     "grep -E 'SigBlk|SigIgn' /proc/self/status; ls /proc/self/fd | wc -l; readlink /proc/self/fd/0;" +
-    "ps -o pid=,pgid=,sid= -p $$ | tr -s ' '; echo $$",
+    "cut -d ' ' -f 1,5,6 /proc/$$/stat; echo $$", // pid, process group, session: proc(5)
   ]);
   const lines = stdout.trim().split("\n");
   assertEquals(lines.slice(0, 2).map((line) => line.split(":\t")[1]), [
