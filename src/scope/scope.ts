@@ -74,6 +74,8 @@ export interface ScopeOptions {
 interface Entry {
   resource: Resource;
   site: Site | undefined;
+  /** Runs a function where the resource was opened: events of its end belong there, whoever closes it. */
+  atOrigin: <R>(fn: () => R) => R;
 }
 
 const storage = new AsyncLocalStorage<Scope>();
@@ -130,7 +132,7 @@ export class Scope implements AsyncDisposable {
    */
   register(resource: Resource): Registration {
     const site = resource.site ?? captureSite();
-    const entry: Entry = { resource, site };
+    const entry: Entry = { resource, site, atOrigin: AsyncLocalStorage.snapshot() };
     if (this.#closing) {
       const failures: CloseFailure[] = [];
       this.#late.push(closeEntry(entry, failures, "walker").then(() => {}));
@@ -148,12 +150,8 @@ export class Scope implements AsyncDisposable {
       site,
       release: () => {
         if (!this.#entries.delete(entry) || resource.kind === "scope") return;
-        emitEvent("resource_closed", {
-          by: "user",
-          kind: resource.kind,
-          name: nameOf(resource),
-          site: formatSite(site),
-        });
+        const fields = { kind: resource.kind, name: nameOf(resource), site: formatSite(site) };
+        entry.atOrigin(() => emitEvent("resource_closed", { by: "user", ...fields }));
       },
     };
   }
@@ -245,7 +243,7 @@ export function bindToScope<Args extends unknown[], T>(
 }
 
 async function closeEntry(
-  { resource, site }: Entry,
+  { resource, site, atOrigin }: Entry,
   failures: CloseFailure[],
   by: "walker",
 ): Promise<ClosedResource> {
@@ -277,7 +275,8 @@ async function closeEntry(
   if (inner) failures.push(...inner.failures);
   const durationMs = performance.now() - started;
   if (kind !== "scope") {
-    emitEvent("resource_closed", { by, kind, name, site: formatSite(site), leaked, durationMs });
+    const fields = { kind, name, site: formatSite(site), leaked, durationMs };
+    atOrigin(() => emitEvent("resource_closed", { by, ...fields }));
   }
   return { kind, name, site, leaked, durationMs };
 }
