@@ -105,7 +105,11 @@ class AdoptedDriver implements ProcessDriver {
     const { signal } = this.#released;
     try {
       while (await this.#members.leader()) await pause(LOOK_MS, signal);
-      this.#events!.lost(new Error(`Process ${this.pid} ended, and only its parent knows how`));
+      const isLast = (await this.#members.list()).length === 0;
+      if (isLast) this.#events!.emptied();
+      const why = new Error(`Process ${this.pid} ended, and only its parent knows how`);
+      // Reachable: a kill that is in progress goes on until the whole group is gone.
+      this.#events!.lost(why, { reachable: true });
     } catch (error) {
       if (!signal.aborted) this.#events!.lost(error);
     }

@@ -26,8 +26,11 @@ export interface DriverEvents {
   emptied(): void;
   stopped(): void;
   continued(): void;
-  /** Whoever holds the process is gone: there will be no result. */
-  lost(error: unknown): void;
+  /**
+   * There will be no result: whoever held the process is gone or, with `reachable`, nobody can tell how it ended, while its
+   * members can still be looked at and ended.
+   */
+  lost(error: unknown, options?: { reachable?: boolean }): void;
 }
 
 /** Who gets a signal. */

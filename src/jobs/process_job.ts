@@ -62,6 +62,10 @@ export class ProcessJob extends BaseJob {
   #delivered = new Set<number>();
   #ending = false;
   #empty = false;
+  /** Whether it is lost together with whoever could tell of it, or end what is left of it. */
+  #unreachable = false;
+  /** Whether its outcome is known; that may still have to be written before it is published. */
+  #concluded = false;
   #forced = false;
   #released = false;
   #drainTimer: ReturnType<typeof setTimeout> | undefined;
@@ -130,7 +134,10 @@ export class ProcessJob extends BaseJob {
       emptied: () => this.#emptied(),
       stopped: () => this.markStopped(true),
       continued: () => this.markStopped(false),
-      lost: (error) => this.#conclude({ error }),
+      lost: (error, { reachable = false } = {}) => {
+        if (!this.#concluded) this.#unreachable = !reachable;
+        this.#conclude({ error });
+      },
     };
     this.#driver.start(events);
     if (this.isOver) return;
@@ -149,7 +156,7 @@ export class ProcessJob extends BaseJob {
 
   async kill(options?: SignalLike | KillOptions): Promise<JobResult> {
     const plan = killPlan(options, this.#defaults);
-    if (this.state === "lost") throw this.lostError();
+    if (this.#unreachable && this.isOver) throw this.lostError();
     if (this.isOver) {
       if (!this.#released) await this.#endMembers(plan);
       return this.snapshot();
@@ -249,17 +256,17 @@ export class ProcessJob extends BaseJob {
         expected: `no process ${plan.marginMs} ms after SIGKILL`,
       });
     } catch (error) {
-      if (error instanceof JobUnkillableError || this.state !== "lost") throw error;
+      if (error instanceof JobUnkillableError || !this.#unreachable) throw error;
       throw this.lostError();
     }
   }
 
   async #emptyWithin(ms: number): Promise<boolean> {
     if (this.#empty) return true;
-    if (this.state === "lost") throw this.lostError();
+    if (this.#unreachable) throw this.lostError();
     const limit = new AbortController();
     const timer = ms === Infinity ? undefined : setTimeout(() => limit.abort(limit), ms);
-    const stopWatch = this.watch(() => this.state === "lost" && limit.abort(this.lostError()));
+    const stopWatch = this.watch(() => this.#unreachable && limit.abort(this.lostError()));
     this.#limits.add(limit);
     try {
       await this.#driver.whenEmpty(limit.signal);
@@ -346,11 +353,12 @@ export class ProcessJob extends BaseJob {
     this.#empty = true;
     for (const limit of this.#limits) limit.abort(limit); // One of several kills saw it: the others need not look.
     if (this.#surveyed && !this.isOver && this.#openStreams.size > 0) this.#drain();
-    if (this.isOver) this.#release();
+    if (this.#concluded) this.#release();
   }
 
   #conclude(lost?: { error: unknown }): void {
-    if (this.isOver || (!lost && !this.#surveyed)) return;
+    if (this.#concluded || (!lost && !this.#surveyed)) return;
+    this.#concluded = true;
     clearTimeout(this.#drainTimer);
     clearTimeout(this.#limitTimer);
     this.#unlisten?.();
@@ -365,7 +373,7 @@ export class ProcessJob extends BaseJob {
       this.finish({ state: "lost", exitCode: -1, outputComplete, error: lost?.error });
     }
     this.#logFile?.close();
-    if (this.#empty || lost) this.#release();
+    if (this.#empty || this.#unreachable) this.#release();
   }
 
   #wasKilled(): boolean {

@@ -7,7 +7,7 @@ import {
   type JobTable,
   JobUnkillableError,
 } from "../../src/jobs/mod.ts";
-import { closeCurrentRun, procStat } from "../../src/host/mod.ts";
+import { closeCurrentRun, groupMembers, procStat } from "../../src/host/mod.ts";
 import { Scope, ScopeError } from "../../src/scope/mod.ts";
 import { SignalError } from "../../src/values/mod.ts";
 
@@ -218,6 +218,27 @@ Deno.test("an adopted process ends with its code if its parent tells, else it is
   assertEquals((await foreign.kill()).status, "lost");
   await other.status;
   await assertRejects(() => foreign.wait(), JobLostError, "only its parent knows");
+});
+
+Deno.test("killing an adopted process ends its whole group, whichever member ends first", async () => {
+  await using jobs = table();
+  const script = `sh -c 'trap "" TERM; echo ready; while :; do sleep 0.05; done' & wait`;
+  const child = new Deno.Command("sh", {
+    args: ["-c", script],
+    detached: true,
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  const output = child.stdout.getReader();
+  await output.read();
+  const job = jobs.registerProcess(script, { pid: child.pid, pgid: child.pid });
+  const killed = job.kill({ grace: 0.5 });
+  await child.status;
+  await assertRejects(() => job.wait(), JobLostError);
+  assertEquals((await killed).status, "lost");
+  assertEquals(await groupMembers(child.pid), []);
+  assertEquals((await job.kill()).status, "lost");
+  await output.cancel();
 });
 
 Deno.test("jobs #65 JobTable.remove() refuses what runs, unless it may kill", async () => {
