@@ -32,6 +32,7 @@ const OF_THE_RUN = new Set([
   "readyIn",
   "timings",
   "consolePath",
+  "stack", // places in belljar itself; `frames` has those of the author
 ]);
 
 const UNORDERED = /^(service_\w+|resource_closed by user|console|template_built)$/;

@@ -41,6 +41,14 @@ export interface TestOutcome extends TestInfo {
   closed: ClosedResource[];
 }
 
+/** The outcome of a test whose body was never begun: it was skipped, or broken by what was to be done before it. */
+export function unrunOutcome(
+  info: TestInfo,
+  how: Pick<TestOutcome, "status" | "reason" | "class" | "failure">,
+): TestOutcome {
+  return { ...info, durationMs: 0, others: [], inProgress: [], history: [], closed: [], ...how };
+}
+
 /** How a step ended. */
 export interface StepOutcome {
   status: "passed" | "failed" | "skipped";

@@ -9,7 +9,13 @@ import {
 } from "../scope/mod.ts";
 import { classify, InterruptedError, LeakError, TestTimeoutError } from "./classify.ts";
 import { timeoutOf } from "./meta.ts";
-import type { Failure, FileObserver, TestInfo, TestOutcome } from "./observer.ts";
+import {
+  type Failure,
+  type FileObserver,
+  type TestInfo,
+  type TestOutcome,
+  unrunOutcome,
+} from "./observer.ts";
 import type { FileRegistry, TestDefinition } from "./registry.ts";
 import { FileReset } from "./reset.ts";
 import { Retries } from "./retries.ts";
@@ -233,19 +239,14 @@ export class FileRun {
     });
   }
 
-  async #unrun(test: TestDefinition, how: Partial<TestOutcome>): Promise<TestOutcome> {
+  async #unrun(
+    test: TestDefinition,
+    how: Parameters<typeof unrunOutcome>[1],
+  ): Promise<TestOutcome> {
     const info = this.#info(test, 1, testLimit(test, this.#options.timeoutMs)());
-    const outcome = {
-      ...info,
-      durationMs: 0,
-      others: [],
-      inProgress: [],
-      history: [],
-      closed: [],
-      ...how,
-    };
-    await this.#observer.testFinished?.(outcome as TestOutcome);
-    return outcome as TestOutcome;
+    const outcome = unrunOutcome(info, how);
+    await this.#observer.testFinished?.(outcome);
+    return outcome;
   }
 
   #info(test: TestDefinition, attempt: number, timeoutMs: number): TestInfo {

@@ -16,6 +16,7 @@ import {
   type TestInfo,
   testLimit,
   type TestOutcome,
+  unrunOutcome,
 } from "../dsl/mod.ts";
 import { cacheDir, closeCurrentRun } from "../host/mod.ts";
 import { type LabProviders, setLabProviders } from "../lab/mod.ts";
@@ -32,6 +33,7 @@ import { EventFile } from "./event_file.ts";
 import { EventObserver } from "./event_observer.ts";
 import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
 import { SlotPool } from "./slot_pool.ts";
+import { deepenStacks } from "./stacks.ts";
 import { unmetRequirement } from "./requirements.ts";
 
 /** Whether `deno test` runs this process: elsewhere `Deno.test` is a function that takes nothing. */
@@ -46,6 +48,7 @@ export function isUnderDenoTest(): boolean {
  */
 export function installDenoBridge(): void {
   if (!isUnderDenoTest()) return;
+  deepenStacks();
   let bridge: DenoBridge | undefined;
   setRegistryFallback(() => (bridge ??= new DenoBridge()).registry);
   // Registered when belljar is imported, so that it runs after the author's own; it runs even if no test was chosen.
@@ -64,7 +67,8 @@ class DenoBridge {
   #ready: Promise<Failure | undefined> | undefined;
   #started = performance.now();
   #reset: FileReset;
-  #failed = 0;
+  #failed: TestOutcome[] = [];
+  #ignored: [test: TestDefinition, reason: string][] = [];
   #ran = 0;
   #file: string;
 
@@ -120,13 +124,18 @@ class DenoBridge {
     const all = await runScope().close();
     if (all.error) errors.push(all.error);
     await closeCurrentRun();
+    for (const [test, reason] of this.#ignored) {
+      await this.#unrun(test, { status: "skipped", reason });
+    }
     const [error] = errors;
-    const isFailed = this.#failed > 0 || errors.length > 0;
+    const kind = errors.length > 0 ? classify(error) : this.#failed[0]?.class;
+    const isFailed = this.#failed.length > 0 || errors.length > 0;
     this.#emit("file_finished", {
       file: this.#file,
       status: isFailed ? "failed" : this.#ran > 0 ? "passed" : "skipped",
       durationMs: performance.now() - this.#started,
-      ...errors.length > 0 && { class: classify(error), error: errorInfo(error) },
+      ...kind && { class: kind },
+      ...errors.length > 0 && { error: errorInfo(error) },
     });
     this.#events?.[Symbol.dispose]();
     if (errors.length === 1) throw error;
@@ -136,6 +145,7 @@ class DenoBridge {
   #define(test: TestDefinition): void {
     const skip = this.registry.skipAll ?? test.skip ??
       (test.meta.slow && !Deno.env.get("BELLJAR_INCLUDE_SLOW") ? "slow" : undefined);
+    if (skip !== undefined) this.#ignored.push([test, skip]);
     Deno.test({
       name: test.name,
       ignore: skip !== undefined,
@@ -149,20 +159,38 @@ class DenoBridge {
   async #run(test: TestDefinition, context: Deno.TestContext): Promise<void> {
     this.registry.seal("the tests of the file run already");
     const reason = this.registry.skipAll ?? await unmetRequirement(test);
-    if (reason !== undefined) return await showSkip(context, reason);
+    if (reason !== undefined) {
+      await this.#unrun(test, { status: "skipped", reason });
+      return await showSkip(context, reason);
+    }
     const broken = await (this.#ready ??= this.#beforeAll());
-    if (broken) throw broken.error;
+    if (broken) return await this.#broken(test, broken);
     this.#ran++;
     const retries = new Retries(test.meta.retries ?? 0);
     for (let attempt = 1;; attempt++) {
       const stale = this.registry.options.resetBetweenTests && await this.#reset.before();
-      if (stale) throw stale.error;
+      if (stale) return await this.#broken(test, stale);
       const outcome = await this.#attempt(test, attempt, context);
       if (retries.take(outcome)) outcome.willRetry = true;
       if (outcome.status === "passed" && attempt > 1) outcome.status = "flaky";
       await this.#observer.testFinished?.(outcome);
       if (!outcome.willRetry) return await this.#show(outcome, context);
     }
+  }
+
+  async #broken(test: TestDefinition, failure: Failure): Promise<never> {
+    await this.#unrun(test, { status: "failed", class: classify(failure.error), failure });
+    throw failure.error;
+  }
+
+  async #unrun(test: TestDefinition, how: Parameters<typeof unrunOutcome>[1]): Promise<void> {
+    const outcome = unrunOutcome(this.#info(test, 1, testLimit(test, undefined)()), how);
+    if (outcome.status === "failed") this.#failed.push(outcome);
+    await this.#observer.testFinished?.(outcome);
+  }
+
+  #info(test: TestDefinition, attempt: number, timeoutMs: number): TestInfo {
+    return { name: test.name, meta: test.meta, site: test.site, attempt, timeoutMs };
   }
 
   async #beforeAll(): Promise<Failure | undefined> {
@@ -179,13 +207,7 @@ class DenoBridge {
     context: Deno.TestContext,
   ): Promise<TestOutcome> {
     const limit = testLimit(test, undefined);
-    const info: TestInfo = {
-      name: test.name,
-      meta: test.meta,
-      site: test.site,
-      attempt,
-      timeoutMs: limit(),
-    };
+    const info = this.#info(test, attempt, limit());
     await this.#observer.testStarted?.(info);
     return await runTest(test, info, {
       registry: this.registry,
@@ -203,7 +225,7 @@ class DenoBridge {
     // deno-lint-ignore no-console -- Deno shows what a test prints; there is no other way into its report
     if (notes) console.error(notes);
     if (outcome.status !== "failed") return;
-    this.#failed++;
+    this.#failed.push(outcome);
     // What failed in a step is shown there: Deno says "due to 1 failed step" by itself.
     const failures = [outcome.failure, ...outcome.others].filter((failure) =>
       failure !== undefined

@@ -10,6 +10,7 @@ export interface Site {
 
 // A compiled program has its packages beside its sources: nothing below that folder is the author's.
 const OWN_ROOT = new URL(Deno.build.standalone ? "../../" : "../", import.meta.url).href;
+const OWN_MAIN = new URL("../../main.ts", import.meta.url).href;
 
 /** Shows a site as editors and terminals link it: `path:line:column`. */
 export function formatSite(site: Site | undefined): string {
@@ -43,7 +44,8 @@ export function authorFrames(stack: string): Site[] {
     );
     if (!match) continue;
     const [, file, row, column] = match as unknown as [string, string, string, string];
-    if (file.startsWith(OWN_ROOT) || /^https?:\/\/jsr\.io\/@std\//.test(file)) continue;
+    if (file.startsWith(OWN_ROOT) || file === OWN_MAIN) continue;
+    if (/^https?:\/\/jsr\.io\/@std\//.test(file)) continue;
     if (/\/node_modules\/|\/npm\/[^/]+\/deno-std\//.test(file)) continue;
     if (/\/scripts\/fallback\//.test(file)) continue;
     sites.push({ file, line: Number(row), column: Number(column) });
