@@ -1,6 +1,6 @@
 import { milliseconds, registerOptions, type SignalLike } from "../values/mod.ts";
 import type { Duration } from "../values/mod.ts";
-import type { Scope } from "../scope/mod.ts";
+import { ownOrCurrentSignal, type Scope } from "../scope/mod.ts";
 import { JobLostError, JobStoppedError } from "./errors.ts";
 import { OutputBuffer } from "./output_buffer.ts";
 import { isTerminal, Result, statusOf } from "./result.ts";
@@ -171,7 +171,8 @@ export abstract class BaseJob implements Job {
     const limitMs = timeout === undefined
       ? Infinity
       : milliseconds(timeout, { infinite: true, name: "timeout of job.wait()" });
-    const { signal, throughStop } = options;
+    const { throughStop } = options;
+    const signal = ownOrCurrentSignal(options.signal);
     signal?.throwIfAborted();
     const refuseStop = limitMs === Infinity && !throughStop;
     const { promise, resolve, reject } = Promise.withResolvers<JobResult>();

@@ -1,7 +1,7 @@
 import type { Duration, SignalLike } from "../values/mod.ts";
 import { milliseconds, registerOptions } from "../values/mod.ts";
 import { BelljarError } from "../errors.ts";
-import { bindToScope } from "../scope/mod.ts";
+import { bindToScope, ownOrCurrentSignal } from "../scope/mod.ts";
 import type { BaseJob } from "./base_job.ts";
 import { JobNotFoundError, JobStoppedError } from "./errors.ts";
 import type { OutputBuffer } from "./output_buffer.ts";
@@ -249,7 +249,7 @@ export class View implements JobView {
 
   async *completions(options: { signal?: AbortSignal } = {}): AsyncGenerator<JobResult> {
     checkCompletions(options);
-    const { signal } = options;
+    const signal = ownOrCurrentSignal(options.signal);
     signal?.throwIfAborted();
     const ready = this.#jobs().filter((job) => job.isOver).sort((a, b) => a.endMs - b.endMs);
     let wake = () => {};
@@ -336,7 +336,8 @@ function waitFor(
   done: () => boolean,
   options: ViewWaitOptions,
 ): Promise<void> {
-  const { timeout, signal } = options;
+  const { timeout } = options;
+  const signal = ownOrCurrentSignal(options.signal);
   if (signal?.aborted) return Promise.reject(signal.reason);
   const limitMs = timeout === undefined ? Infinity : milliseconds(timeout, { infinite: true });
   if (limitMs === 0 || done()) return Promise.resolve();

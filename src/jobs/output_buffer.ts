@@ -1,5 +1,5 @@
 import { formatSeconds, milliseconds, registerOptions } from "../values/mod.ts";
-import { timeScale } from "../scope/mod.ts";
+import { ownOrCurrentSignal, timeScale } from "../scope/mod.ts";
 import { LogMatcher, LogWaitError, showPattern } from "./log_match.ts";
 import type { LogMatch, LogWaitOptions } from "./log_match.ts";
 import { Ring } from "./_ring.ts";
@@ -248,7 +248,7 @@ export class OutputBuffer {
     checkPattern(pattern, "output.waitFor()");
     const seconds = options.timeout ?? DEFAULT_WAIT_S * timeScale();
     const limitMs = milliseconds(seconds, { infinite: true });
-    const { signal } = options;
+    const signal = ownOrCurrentSignal(options.signal);
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<LogMatch>();
     let timer: ReturnType<typeof setTimeout> | undefined;

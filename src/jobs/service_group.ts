@@ -1,5 +1,5 @@
 import { BelljarError } from "../errors.ts";
-import { emitEvent, type Registration, type Scope } from "../scope/mod.ts";
+import { emitEvent, ownOrCurrentSignal, type Registration, type Scope } from "../scope/mod.ts";
 import { milliseconds } from "../values/mod.ts";
 import { type ServiceGraph, serviceGraph } from "./service_graph.ts";
 import { logTail, showLogs } from "./service_logs.ts";
@@ -107,7 +107,8 @@ export class ServiceGroupRun implements ServiceGroup {
   }
 
   async #startAll(): Promise<void> {
-    const { signal, timeout } = this.#options;
+    const { timeout } = this.#options;
+    const signal = ownOrCurrentSignal(this.#options.signal);
     const stop = this.#giveUp;
     const aborted = () => stop.abort(signal!.reason);
     signal?.throwIfAborted();

@@ -1,5 +1,11 @@
 import { BelljarError, StateError } from "../errors.ts";
-import { emitEvent, type Registration, type Scope } from "../scope/mod.ts";
+import {
+  currentSignal,
+  emitEvent,
+  type Registration,
+  type Scope,
+  withoutCurrentSignal,
+} from "../scope/mod.ts";
 import { pause } from "../host/mod.ts";
 import { milliseconds, type SignalLike } from "../values/mod.ts";
 import { JobSpawnError } from "./errors.ts";
@@ -202,7 +208,7 @@ export class ServiceRun implements Service {
       throw new StateError(`Cannot restart service "${this.name}": it is external`);
     }
     if (this.#state === "ready") await this.#stopAs({}, false);
-    await this.start();
+    await this.start(currentSignal());
   }
 
   async kill(signal: SignalLike = "SIGKILL"): Promise<JobResult> {
@@ -349,9 +355,12 @@ export class ServiceRun implements Service {
     over();
     if (this.#spec.healthy && this.#state === "ready") {
       const context = this.#context(job, {}, this.#watching.signal);
-      watchHealth(this.#spec.healthy, context, (reason) => {
-        if (this.#state === "ready") this.#fail(job.snapshot(), `is not healthy (${reason})`);
-      });
+      const { healthy } = this.#spec;
+      withoutCurrentSignal(() =>
+        watchHealth(healthy, context, (reason) => {
+          if (this.#state === "ready") this.#fail(job.snapshot(), `is not healthy (${reason})`);
+        })
+      );
     }
   }
 
@@ -362,7 +371,7 @@ export class ServiceRun implements Service {
       if (this.#restarts < max) {
         const delayMs = milliseconds(backoff) * 2 ** this.#restarts++;
         emitEvent("service_restart", { service: this.name, status: result.status, delayMs });
-        return void this.#startAgain(result, delayMs);
+        return void withoutCurrentSignal(() => this.#startAgain(result, delayMs));
       }
     } else if (typeof policy === "object") {
       this.#state = "stopped";
@@ -426,7 +435,8 @@ export class ServiceRun implements Service {
 
   #end(job: ProcessJob, stop: ServiceStopOptions): Promise<StopReport> {
     const context = this.#templateContext();
-    return endService({ job, place: this.#place, context, cwd: this.#spec.cwd, stop });
+    const what = { job, place: this.#place, context, cwd: this.#spec.cwd, stop };
+    return withoutCurrentSignal(() => endService(what));
   }
 
   #templateContext(): ServiceContext {

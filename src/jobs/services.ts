@@ -1,4 +1,4 @@
-import { currentScope, type Scope } from "../scope/mod.ts";
+import { currentScope, currentSignal, type Scope } from "../scope/mod.ts";
 import { registerOptions } from "../values/mod.ts";
 import { hostPlace } from "./host_place.ts";
 import { ServiceGroupRun } from "./service_group.ts";
@@ -81,7 +81,7 @@ export async function startService(
   const run = new ServiceRun({ spec, place, services: () => ({}) });
   run.registerIn(scope);
   try {
-    await run.start();
+    await run.start(currentSignal());
     return run;
   } catch (error) {
     if (run.hasJob && spec.logs?.forward !== "never") showLogs(run.name, run.job);

@@ -1,4 +1,4 @@
-import type { Registration } from "../scope/mod.ts";
+import { type Registration, withoutCurrentSignal } from "../scope/mod.ts";
 import { milliseconds, SignalError, type SignalLike } from "../values/mod.ts";
 import { BaseJob, type JobEnd, type JobSeed } from "./base_job.ts";
 import { JobUnkillableError } from "./errors.ts";
@@ -108,7 +108,7 @@ export class TaskJob extends BaseJob {
   async kill(options?: SignalLike | KillOptions): Promise<JobResult> {
     const graceMs = milliseconds(this.#grace(), { infinite: true });
     const plan = killPlan(options, { sig: 15, graceMs });
-    if (this.isOver) return await this.wait();
+    if (this.isOver) return await withoutCurrentSignal(() => this.wait());
     this.cancel();
     if (!plan.wait) return this.snapshot();
     if (!this.#controller) {
@@ -116,7 +116,8 @@ export class TaskJob extends BaseJob {
         next: "await it before its scope ends, or give it a controller with setCancel()",
       });
     }
-    const result = await this.wait((plan.graceMs + plan.marginMs) / 1000);
+    const limitS = (plan.graceMs + plan.marginMs) / 1000;
+    const result = await withoutCurrentSignal(() => this.wait(limitS));
     if (!result.running) return result;
     throw new JobUnkillableError(this.id, this.command, [], {
       expected: `an end within ${plan.graceMs + plan.marginMs} ms of its cancellation`,

@@ -1,5 +1,5 @@
 import { WaitUntilError } from "../errors.ts";
-import { runTolerant, timeScale } from "../scope/mod.ts";
+import { ownOrCurrentSignal, runTolerant, timeScale } from "../scope/mod.ts";
 import { type Duration, formatSeconds, milliseconds, registerOptions } from "../values/mod.ts";
 import { firstLine } from "./errors.ts";
 
@@ -37,7 +37,7 @@ const check = registerOptions<WaitUntilOptions>("waitUntil()", {
 
 /**
  * Calls `fn`, the first time at once, until it returns something truthy, and returns that. A try that is still pending at
- * the end is abandoned; its `signal` aborts.
+ * the end is abandoned; its `signal` aborts. The end of the time of a test ends the waits in it.
  *
  * @example Wait for a file
  * ```ts
@@ -61,7 +61,8 @@ export async function waitUntil<T>(
   if (typeof fn !== "function") {
     throw new TypeError(`waitUntil() takes a function, got ${fn === null ? "null" : typeof fn}`);
   }
-  const { desc = "condition", signal, retryErrors = false } = options;
+  const { desc = "condition", retryErrors = false } = options;
+  const signal = ownOrCurrentSignal(options.signal);
   const limitMs = milliseconds(options.timeout ?? DEFAULT_TIMEOUT_S * timeScale(), {
     infinite: true,
   });
