@@ -30,8 +30,21 @@ export interface TestAgent extends AsyncDisposable {
   stderr: Promise<string>;
 }
 
+/** Options for {@linkcode startAgent}. */
+export interface StartAgentOptions {
+  /**
+   * Whether leaks of memory are looked for at its end, and its workers'. LeakSanitizer finds the threads of a process in
+   * `/proc`: it cannot work in a pid namespace that has no `/proc` of its own.
+   *
+   * @default {true}
+   */
+  detectLeaks?: boolean;
+}
+
 /** Starts an agent, and a listener to which it connects. Says no hello. */
-export async function startAgent(): Promise<Omit<TestAgent, "client">> {
+export async function startAgent(
+  { detectLeaks = true }: StartAgentOptions = {},
+): Promise<Omit<TestAgent, "client">> {
   const binary = await sanitizedAgent();
   const dir = await Deno.makeTempDir({ prefix: "bj-agent-" });
   const secret = crypto.getRandomValues(new Uint8Array(32));
@@ -43,7 +56,9 @@ export async function startAgent(): Promise<Omit<TestAgent, "client">> {
     stdout: "inherit",
     stderr: "piped",
     env: {
-      ASAN_OPTIONS: `exitcode=${SANITIZER_EXIT}:quarantine_size_mb=1`,
+      ASAN_OPTIONS: `exitcode=${SANITIZER_EXIT}:quarantine_size_mb=1:detect_leaks=${
+        Number(detectLeaks)
+      }`,
       UBSAN_OPTIONS: "print_stacktrace=1",
     },
   }).spawn();
@@ -70,8 +85,8 @@ export async function startAgent(): Promise<Omit<TestAgent, "client">> {
 }
 
 /** Starts an agent and begins a conversation. */
-export async function connectAgent(): Promise<TestAgent> {
-  const started = await startAgent();
+export async function connectAgent(options: StartAgentOptions = {}): Promise<TestAgent> {
+  const started = await startAgent(options);
   const epoch = crypto.getRandomValues(new Uint8Array(16));
   const { secret } = started;
   const client = await AgentClient.connect(started.conn, { machine: "test", secret, epoch });
