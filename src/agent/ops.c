@@ -44,6 +44,7 @@ static void (*const operations[OP_COUNT])(struct call *c) = {
 	[OP_SYSCALL_STATE] = op_syscall_state,
 	[OP_READ_MEM] = op_read_mem,
 	[OP_WATCH] = op_watch,
+	[OP_CONNECT] = op_connect,
 	[OP_PROCESSES] = op_processes,
 	[OP_COUNTERS] = op_counters,
 	[OP_WORKER_SPAWN] = op_worker_spawn,

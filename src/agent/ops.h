@@ -50,6 +50,8 @@ void op_syscall_async(struct call *c);
 void op_read_mem(struct call *c);
 /* watch.c */
 void op_watch(struct call *c);
+/* connect.c */
+void op_connect(struct call *c);
 /* Only the agent itself: proc_ops.c, procfs.c, worker_spawn.c, async_calls.c. */
 void op_proc_members(struct call *c);
 void op_proc_signal(struct call *c);

@@ -1,5 +1,6 @@
 /* Where each operation runs, and what the loop does before and after. */
 #include "async_calls.h"
+#include "connect.h"
 #include "dispatch.h"
 #include "file_ops.h"
 #include "machine.h"
@@ -64,6 +65,7 @@ static const struct plan plans[OP_COUNT] = {
 	[OP_COUNTERS] = { LANE_POOL, start_counters, NULL },
 	[OP_WATCH] = { LANE_FILES, start_watch, finish_watch },
 	[OP_UNWATCH] = { LANE_LOOP, start_unwatch, NULL },
+	[OP_CONNECT] = { LANE_POOL, start_connect, finish_connect },
 	[OP_SYSCALL] = { LANE_CALLS, NULL, NULL },
 	[OP_READ_MEM] = { LANE_CALLS, NULL, NULL },
 	[OP_SYSCALL_ASYNC] = { LANE_CALLS, start_syscall_async, finish_syscall_async },

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define DATA_CHUNK (64u * 1024u)
@@ -282,7 +283,11 @@ static void stream_write_pending(struct stream *s)
 		s->pending_at += write_some(s, s->pending.data + s->pending_at, left);
 	if (s->pending_at == s->pending.len)
 		s->pending.len = s->pending_at = 0;
-	if (s->broken || (s->host_ended && s->pending.len == 0))
+	bool has_ended = s->host_ended && s->pending.len == 0;
+	/* The other direction has a descriptor of its own: closing this one would tell the peer nothing. */
+	if (has_ended && s->is_socket)
+		shutdown(s->src.fd, SHUT_WR);
+	if (s->broken || has_ended)
 		stream_drop(s);
 	else
 		grant(s);
@@ -332,6 +337,11 @@ void stream_take_close(struct stream *s)
 		stream_write_pending(s);
 		return;
 	}
+	/* A peer may go on for ever: it is hung up on, not drained. */
+	if (s->is_socket) {
+		stream_abandon(s, 0);
+		return;
+	}
 	stream_discard(s);
 	if (s->refused)
 		s->refused(s);
@@ -347,7 +357,7 @@ void streams_conn_lost(struct conn *c)
 		if (c->is_quiesced && s->subject) {
 			unlink_conn(s);
 			enqueue(s);
-		} else if (s->is_input) {
+		} else if (s->is_input || s->is_socket) {
 			stream_drop(s);
 		} else {
 			stream_detach(s);

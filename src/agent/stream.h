@@ -15,6 +15,8 @@ struct stream {
 	/* From the host into the descriptor; else the other way. */
 	bool is_input;
 	bool is_pty;
+	/* One direction of a connection, which the other shares. */
+	bool is_socket;
 	bool is_ready;
 	bool in_queue;
 

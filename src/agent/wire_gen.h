@@ -80,6 +80,7 @@ enum wire_op {
 	OP_WORKER_SPAWN,
 	OP_WORKER_CLOSE,
 	OP_WORKER_SIGNAL,
+	OP_CONNECT,
 	OP_CLOCK_GET,
 	OP_CLOCK_SET,
 	OP_CLONE,
@@ -319,6 +320,11 @@ enum {
 enum {
 	F_WORKER_SIGNAL_WORKER,
 	F_WORKER_SIGNAL_SIG,
+};
+enum {
+	F_CONNECT_PORT,
+	F_CONNECT_STDIN,
+	F_CONNECT_STDOUT,
 };
 enum {
 	F_CLOCK_SET_REALTIME_NS,
@@ -588,6 +594,11 @@ static const struct wire_field fields_of_workerSignal[] = {
 	{ "worker", WT_INT, 0, 0 },
 	{ "sig", WT_INT, 0, 0 },
 };
+static const struct wire_field fields_of_connect[] = {
+	{ "port", WT_INT, 0, 0 },
+	{ "stdin", WT_INT, 0, 0 },
+	{ "stdout", WT_INT, 0, 0 },
+};
 static const struct wire_field fields_of_clockSet[] = {
 	{ "realtimeNs", WT_INT, 0, 0 },
 };
@@ -663,6 +674,7 @@ static const struct wire_op_info wire_ops[OP_COUNT] = {
 	{ "workerSpawn", fields_of_workerSpawn, 9 },
 	{ "workerClose", fields_of_workerClose, 1 },
 	{ "workerSignal", fields_of_workerSignal, 2 },
+	{ "connect", fields_of_connect, 3 },
 	{ "clockGet", NULL, 0 },
 	{ "clockSet", fields_of_clockSet, 1 },
 	{ "clone", fields_of_clone, 7 },

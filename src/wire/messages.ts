@@ -307,6 +307,12 @@ export const OPS = {
   workerClose: { request: { worker: int }, reply: NONE },
   workerSignal: { request: { worker: int, sig: int }, reply: NONE },
 
+  /**
+   * Connects to a server behind the guest's loopback interface. What comes on `stdin` goes to it, its bytes come on
+   * `stdout`; both exist from the answer on, and each ends by itself.
+   */
+  connect: { request: { port: int, stdin: int, stdout: int }, reply: NONE },
+
   // The machine.
   clockGet: { request: NONE, reply: { realtimeNs: big, monotonicNs: big, boottimeNs: big } },
   clockSet: { request: { realtimeNs: big }, reply: NONE },
