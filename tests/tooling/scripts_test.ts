@@ -125,6 +125,31 @@ Deno.test("check() counts a step as one and goes on after a failure", async () =
   assertMatch(found.stdout, /done in \d+\.\d s: good/);
 });
 
+Deno.test("beside counts what ran, shows it unmixed, and fails for a file that fails, crashes or counts nothing", async () => {
+  const line = (file: string) => `for i in 1 2 3; do echo "$1 $i"; sleep 0.01; done; ${file}`;
+  const script = line(`case $1 in
+    good) echo "ok | 2 passed (3 steps) | 0 failed | 1 ignored (4ms)" ;;
+    bad) echo "FAILED | 1 passed | 2 failed (4ms)"; exit 1 ;;
+    crash) echo "ok | 1 passed | 0 failed (4ms)"; exit 139 ;;
+    silent) ;;
+  esac`);
+  const command = ["bash", "-c", script, "sh", "--"];
+  const good = await run("scripts/beside", [...command, "good", "good"], { env: { LANES: "2" } });
+  assertEquals([good.status, good.stdout.trimEnd().split("\n").at(-1)], [
+    0,
+    "4 passed, 0 failed, 2 skipped",
+  ]);
+  const all = await run("scripts/beside", [...command, "good", "bad", "crash", "silent"]);
+  assertEquals(all.status, 1);
+  for (const name of ["good", "bad", "crash", "silent"]) {
+    assertStringIncludes(all.stdout, `${name} 1\n${name} 2\n${name} 3\n`);
+  }
+  assertMatch(all.stdout, /  bad: 2 failed\n/);
+  assertMatch(all.stdout, /  crash: 1 failed\n/);
+  assertMatch(all.stdout, /  silent: 1 failed\n/);
+  assertMatch(all.stdout, /\n4 passed, 4 failed, 1 skipped\n$/);
+});
+
 Deno.test("find_deno() refuses a BELLJAR_DENO that is no Deno", async () => {
   const found = await shell("find_deno", { BELLJAR_DENO: "/bin/false" });
   assertEquals(found.status, 1);
