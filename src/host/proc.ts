@@ -1,3 +1,5 @@
+import { sharedLook } from "./_shared_look.ts";
+
 /** What `/proc/<pid>/stat` tells. */
 export interface ProcStat {
   pid: number;
@@ -42,10 +44,10 @@ export async function procStat(pid: number): Promise<ProcStat | undefined> {
 }
 
 /** Returns every process that can be seen. */
-export async function processes(): Promise<ProcStat[]> {
+export const processes: () => Promise<ProcStat[]> = sharedLook(async () => {
   const found = await Promise.all((await pids()).map(procStat));
   return found.filter((stat) => stat !== undefined);
-}
+});
 
 /** Whether a process still runs something: zombies only wait to be reaped. */
 export function isLive(stat: ProcStat): boolean {
@@ -68,16 +70,21 @@ export async function processesWithToken(
   value: string,
   name: string = TOKEN_VARIABLE,
 ): Promise<ProcStat[]> {
-  const entry = `${name}=${value}`;
-  const found = await Promise.all((await pids()).map(async (pid) => {
-    if (pid === Deno.pid) return undefined;
-    const environ = await readProc(`/proc/${pid}/environ`);
-    if (!environ?.split("\0").includes(entry)) return undefined;
-    const stat = await procStat(pid);
-    return stat && isLive(stat) ? stat : undefined;
-  }));
-  return found.filter((stat) => stat !== undefined);
+  const entry = `\0${name}=${value}\0`;
+  const marked = (await environments()).filter(({ environ }) => environ.includes(entry));
+  const found = await Promise.all(marked.map(({ pid }) => procStat(pid)));
+  return found.filter((stat) => stat !== undefined && isLive(stat)) as ProcStat[];
 }
+
+/** Environments of all other processes, as far as they can be read. */
+const environments = sharedLook(async () => {
+  const others = (await pids()).filter((pid) => pid !== Deno.pid);
+  const found = await Promise.all(others.map(async (pid) => {
+    const text = await readProc(`/proc/${pid}/environ`);
+    return text ? { pid, environ: `\0${text}\0` } : undefined;
+  }));
+  return found.filter((one) => one !== undefined);
+});
 
 /** Memory of a process. */
 export interface ProcessMemory {
