@@ -1,64 +1,141 @@
 /**
- * Measures what design and README promise, as ratios within one run, and prints a Markdown table. `--json FILE` keeps the
- * numbers, `--quick` measures less often, words choose groups: machines, talk, commands, memory, runner.
+ * Measures what the design and the README promise, as ratios within one run, and prints a Markdown table.
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
-import { markdownTable, type Row } from "./measure.ts";
-import { commands, conversation, type Effort, memory, startUp } from "./machines.ts";
-import { runnerCost } from "./runner.ts";
+import { parseArgs } from "@std/cli/parse-args";
+import { closeCurrentRun } from "../../src/host/mod.ts";
+import { hostRun, vmmFor } from "../../src/vmm/mod.ts";
+import { resolveImage } from "../../src/image/mod.ts";
+import { type Bench, FULL, type Group, QUICK } from "./bench.ts";
+import { GROUPS } from "./groups.ts";
+import { errorText, type Row } from "./measure.ts";
+import { describeHost, load, markdown, type Report } from "./report.ts";
 
-const FULL: Effort = {
-  boots: 5,
-  clones: 20,
-  pings: 5_000,
-  runs: 200,
-  bulkBytes: 256 * 1024 * 1024,
-};
-const QUICK: Effort = { boots: 2, clones: 8, pings: 1_000, runs: 50, bulkBytes: 64 * 1024 * 1024 };
+const HELP =
+  `Measures belljar on this machine, as ratios within one run, and prints a Markdown table.
 
-if (import.meta.main) {
-  const flags = parseArgs(Deno.args, { boolean: ["quick"], string: ["json"] });
-  const effort = flags.quick ? QUICK : FULL;
-  const groups: Record<string, () => Promise<Row[]>> = {
-    machines: () => startUp(effort),
-    talk: () => conversation(effort),
-    commands: () => commands(effort),
-    memory: () => memory(),
-    runner: () => runnerCost(flags.quick ? 3 : 7),
-  };
-  const chosen = flags._.length > 0 ? flags._.map(String) : Object.keys(groups);
-  const unknown = chosen.find((name) => !Object.hasOwn(groups, name));
-  if (unknown !== undefined) {
-    throw new RangeError(`Unknown group "${unknown}": expected ${Object.keys(groups).join(", ")}`);
-  }
-  const rows: Row[] = [];
-  for (const name of chosen) {
-    progress(`measuring ${name} …`);
-    const started = performance.now();
-    rows.push(...await groups[name]!());
-    progress(`measured ${name} in ${((performance.now() - started) / 1000).toFixed(0)} s`);
-  }
-  const host = await describeHost();
-  print(`${host}\n\n${markdownTable(rows)}`);
-  if (flags.json) {
-    await Deno.writeTextFile(flags.json, JSON.stringify({ host, rows }, undefined, 2) + "\n");
-  }
-  Deno.exit(rows.every((row) => row.met !== false) ? 0 : 1);
+  scripts/bench [options] [group]...
+
+Groups (all by default):
+${GROUPS.map(({ name, what }) => `  ${name.padEnd(12)}${what}`).join("\n")}
+
+Options:
+  --quick       measure less often
+  --json FILE   keep the numbers, with the machine's description
+  --kills N     how many kills the group "kills" makes (default ${FULL.kills}, with --quick ${QUICK.kills})
+  --check       status 1 if a target is missed
+  -h, --help    this text
+
+Progress goes to standard error. The group "binary" needs a compiled belljar: BELLJAR_BIN names one, or DENORT_BIN
+lets it be compiled. Peers come from the distribution's packages. What cannot be measured says why.`;
+
+interface Options {
+  groups: readonly Group[];
+  effort: Bench["effort"];
+  quick: boolean;
+  json?: string;
+  check: boolean;
 }
 
-async function describeHost(): Promise<string> {
-  const cpu = /^model name\s*: (.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"))?.[1];
-  const output = await new Deno.Command("qemu-system-x86_64", { args: ["--version"] }).output();
-  const qemu = /version (\S+)/.exec(new TextDecoder().decode(output.stdout))?.[1];
-  const memoryGiB = Math.round(Deno.systemMemoryInfo().total / 1024 ** 3);
-  return `${navigator.hardwareConcurrency} cores of ${cpu}, ${memoryGiB} GiB, Linux ${Deno.osRelease()}, ` +
-    `QEMU ${qemu}, Deno ${Deno.version.deno}`;
+class UsageError extends Error {}
+
+function readOptions(args: string[]): Options | "help" {
+  const flags = parseArgs(args, {
+    boolean: ["quick", "help", "check"],
+    string: ["json", "kills"],
+    alias: { h: "help" },
+    unknown: (name) => {
+      if (name.startsWith("-")) {
+        throw new UsageError(`unknown option "${name}": see scripts/bench --help`);
+      }
+    },
+  });
+  if (flags.help) return "help";
+  if (flags.json === "") throw new UsageError("--json needs the name of a file");
+  const names = flags._.map(String);
+  const known = GROUPS.map(({ name }) => name);
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new UsageError(`unknown group "${unknown}": expected some of ${known.join(", ")}`);
+  }
+  const kills = flags.kills === undefined ? undefined : Number(flags.kills);
+  if (kills !== undefined && !(Number.isInteger(kills) && kills > 0)) {
+    throw new UsageError(`--kills is "${flags.kills}": expected a whole number above 0`);
+  }
+  return {
+    groups: GROUPS.filter(({ name }) => names.length === 0 || names.includes(name)),
+    effort: { ...flags.quick ? QUICK : FULL, ...kills === undefined ? {} : { kills } },
+    quick: flags.quick,
+    ...flags.json === undefined ? {} : { json: flags.json },
+    check: flags.check,
+  };
+}
+
+/** Measures the groups one after the other. One that fails costs only its own rows, and is told in a row. */
+async function measure({ groups, effort, quick }: Options): Promise<Report> {
+  const run = await hostRun();
+  const dir = `${run.dir}/b`;
+  await Deno.mkdir(dir, { mode: 0o700 });
+  const bench: Bench = { effort, run, dir, tell: (text) => progress(`    ${text}`) };
+  const started = new Date();
+  const before = await describeHost();
+  progress("==> set-up: image and accelerator");
+  const accelerator = await firstMachine();
+  const rows: Row[] = [];
+  for (const { name, what, measure } of groups) {
+    progress(`==> ${name}: ${what}`);
+    const began = performance.now();
+    try {
+      rows.push(...await measure(bench));
+    } catch (error) {
+      progress(error instanceof Error ? error.stack ?? error.message : String(error));
+      rows.push({
+        id: name,
+        measure: what,
+        result: `failed: ${errorText(error)}`,
+        notMeasured: errorText(error),
+        values: {},
+      });
+    }
+    progress(`    done in ${((performance.now() - began) / 1000).toFixed(0)} s: ${name}`);
+  }
+  return {
+    version: 1,
+    startedAt: started.toISOString(),
+    seconds: (Date.now() - started.getTime()) / 1000,
+    quick,
+    host: { ...before, ...accelerator, loadAfter: load() },
+    rows,
+  };
+}
+
+/** Has everything built that the first machine of a host needs, and finds out how machines run here. */
+async function firstMachine(): Promise<{ accelerator: string; acceleratorWhy: string }> {
+  const image = await resolveImage("tiny");
+  const vmm = await vmmFor();
+  const spec = { name: "bench-first", image, memoryBytes: 256 * 1024 ** 2, cpus: 1 };
+  await using machine = await vmm.launch(spec);
+  return { accelerator: machine.info.accel.toUpperCase(), acceleratorWhy: machine.info.accelWhy };
+}
+
+/** Ends everything at Ctrl-C: what was started belongs to the run, and ends with it. */
+function endOnSignals(): void {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
+    Deno.addSignalListener(signal, () => {
+      progress(`${signal}: ending what was started`);
+      // What is measured fails by this; nobody is left to be told.
+      globalThis.addEventListener("unhandledrejection", (event) => event.preventDefault());
+      closeCurrentRun().then(() => Deno.exit(code), (error) => {
+        progress(errorText(error));
+        Deno.exit(code);
+      });
+    });
+  }
 }
 
 function progress(text: string): void {
-  // deno-lint-ignore no-console -- its output is its result
+  // deno-lint-ignore no-console -- for whoever waits
   console.error(text);
 }
 
@@ -66,3 +143,31 @@ function print(text: string): void {
   // deno-lint-ignore no-console -- its output is its result
   console.log(text);
 }
+
+async function main(): Promise<number> {
+  let options: Options | "help";
+  try {
+    options = readOptions(Deno.args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    progress(`error: ${error.message}`);
+    return 2;
+  }
+  if (options === "help") {
+    print(HELP);
+    return 0;
+  }
+  endOnSignals();
+  try {
+    const report = await measure(options);
+    print(markdown(report));
+    if (options.json) {
+      await Deno.writeTextFile(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
+    }
+    return options.check && report.rows.some(({ met }) => met === false) ? 1 : 0;
+  } finally {
+    await closeCurrentRun();
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());

@@ -119,3 +119,11 @@ export function mib(bytes: number): string {
 export function times(ratio: number): string {
   return `${ratio < 10 ? ratio.toFixed(2) : ratio.toFixed(1)} ×`;
 }
+
+/** What went wrong, in one line. */
+export function errorText(error: unknown): string {
+  const [first, ...rest] = (error instanceof Error ? error.message : String(error)).split("\n");
+  const actual = rest.find((line) => line.startsWith("  actual:"))?.slice("  actual:".length)
+    .trim();
+  return actual ? `${first} (${actual})` : first!;
+}

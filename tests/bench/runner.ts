@@ -1,55 +1,68 @@
 /** What the runner adds to a test file and to a test. */
-import { figures, ms, type Row } from "./measure.ts";
+import { type Bench, dependencyFlags, freshDir, output, ROOT } from "./bench.ts";
+import { inTurns, ms, type Row, time } from "./measure.ts";
 
-const ROOT = new URL("../../", import.meta.url).pathname;
+const MANY = 200;
+const FILES = 10;
 
-/** Cost per file and per test of `belljar run`, against the same files under bare `Deno.test`. */
-export async function runnerCost(runs: number): Promise<Row[]> {
-  const dir = await Deno.makeTempDir({ prefix: "bj-bench-" });
-  try {
-    const own = (name: string, tests: number) =>
-      write(`${dir}/own/${name}.test.ts`, `import { test } from "belljar";\n`, "test", tests);
-    const bare = (name: string, tests: number) =>
-      write(`${dir}/bare/${name}_test.ts`, "", "Deno.test", tests);
-    await Deno.mkdir(`${dir}/own`);
-    await Deno.mkdir(`${dir}/bare`);
-    await own("few", 1);
-    await own("many", 201);
-    await bare("few", 1);
-    await bare("many", 201);
-    for (let i = 0; i < 10; i++) await own(`file${i}`, 1);
-    const few = await time(runs, belljar(`${dir}/own/few.test.ts`));
-    const many = await time(runs, belljar(`${dir}/own/many.test.ts`));
-    const eleven = await time(
-      runs,
-      belljar(
-        ...Array.from({ length: 10 }, (_, i) => `${dir}/own/file${i}.test.ts`),
-        `${dir}/own/few.test.ts`,
+/** Rows of `runner`: cost per file and per test of `belljar run`, against the same under bare `Deno.test`. */
+export async function runnerRows(bench: Bench): Promise<Row[]> {
+  const dir = await freshDir(bench);
+  const own = (name: string, tests: number) =>
+    write(`${dir}/own/${name}.test.ts`, `import { test } from "belljar";\n`, "test", tests);
+  const bare = (name: string, tests: number) =>
+    write(`${dir}/bare/${name}_test.ts`, "", "Deno.test", tests);
+  await Deno.mkdir(`${dir}/own`);
+  await Deno.mkdir(`${dir}/bare`);
+  await own("few", 1);
+  await own("many", 1 + MANY);
+  await bare("few", 1);
+  await bare("many", 1 + MANY);
+  const files = Array.from({ length: FILES }, (_, i) => `file${i}`);
+  for (const file of files) await own(file, 1);
+  const run = (...names: string[]) => ({
+    times: 1,
+    sample: () => time(() => belljar(bench, names.map((name) => `${dir}/own/${name}.test.ts`))),
+  });
+  const denoTest = (name: string) => ({
+    times: 1,
+    sample: () =>
+      time(() =>
+        output(bench, Deno.execPath(), {
+          args: ["test", "-A", "-q", "--no-check", "--no-config", `${dir}/bare/${name}_test.ts`],
+        })
       ),
-    );
-    const bareFew = await time(runs, denoTest(`${dir}/bare/few_test.ts`));
-    const bareMany = await time(runs, denoTest(`${dir}/bare/many_test.ts`));
-    const perTest = (many - few) / 200;
-    const barePerTest = (bareMany - bareFew) / 200;
-    const perFile = (eleven - few) / 10;
-    const extra = perTest - barePerTest;
-    return [
-      {
-        measure: "per-test cost of the runner on a trivial test, against bare `Deno.test`",
-        result: `${ms(perTest)} against ${ms(Math.max(0, barePerTest))}`,
-        target: "≤ 2 ms more",
-        met: extra <= 2,
-        values: { perTestMs: perTest, barePerTestMs: barePerTest },
-      },
-      {
-        measure: "per-file cost of the runner (one child process each)",
-        result: ms(perFile),
-        values: { perFileMs: perFile, oneFileMs: few },
-      },
-    ];
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
+  });
+  const contenders = {
+    few: run("few"),
+    many: run("many"),
+    eleven: run("few", ...files),
+    bareFew: denoTest("few"),
+    bareMany: denoTest("many"),
+  };
+  await inTurns(1, contenders); // fills caches
+  const { rounds } = bench.effort;
+  bench.tell(`${rounds} runs each of 1 and ${1 + MANY} tests, and of ${1 + FILES} files`);
+  const { few, many, eleven, bareFew, bareMany } = await inTurns(rounds, contenders);
+  const perTest = (many.p50 - few.p50) / MANY;
+  const barePerTest = (bareMany.p50 - bareFew.p50) / MANY;
+  const perFile = (eleven.p50 - few.p50) / FILES;
+  return [
+    {
+      id: "runner.test",
+      measure: "per-test cost of the runner on a trivial test, against bare `Deno.test`",
+      result: `${ms(Math.max(0, perTest))} against ${ms(Math.max(0, barePerTest))}`,
+      target: "≤ 2 ms more",
+      met: perTest - barePerTest <= 2,
+      values: { perTestMs: perTest, barePerTestMs: barePerTest, runs: few.runs },
+    },
+    {
+      id: "runner.file",
+      measure: "per-file cost of the runner (one child process each)",
+      result: `${ms(Math.max(0, perFile))}; a run of one file ${ms(few.p50)}`,
+      values: { perFileMs: perFile, oneFileMs: few.p50, runs: few.runs },
+    },
+  ];
 }
 
 async function write(path: string, head: string, name: string, tests: number): Promise<void> {
@@ -57,32 +70,7 @@ async function write(path: string, head: string, name: string, tests: number): P
   await Deno.writeTextFile(path, `${head}${lines.join("\n")}\n`);
 }
 
-function belljar(...paths: string[]): Deno.Command {
-  const bin = Deno.env.get("BELLJAR_BIN");
-  if (bin) return new Deno.Command(bin, { args: ["run", ...paths], stdout: "null" });
-  return deno(["run", "-A", "-q", ...dependencyFlags(), "main.ts", "run", ...paths]);
-}
-
-function denoTest(path: string): Deno.Command {
-  return deno(["test", "-A", "-q", "--no-check", "--no-config", path]);
-}
-
-function deno(args: string[]): Deno.Command {
-  return new Deno.Command(Deno.execPath(), { args, cwd: ROOT, stdout: "null" });
-}
-
-/** The flags that this process was started with, so that its children find the same packages. */
-function dependencyFlags(): string[] {
-  return (Deno.env.get("BELLJAR_BENCH_DEPS") ?? "").split(" ").filter((flag) => flag !== "");
-}
-
-async function time(runs: number, command: Deno.Command): Promise<number> {
-  const samples: number[] = [];
-  for (let i = 0; i <= runs; i++) {
-    const started = performance.now();
-    const { success, stderr } = await command.output();
-    if (!success) throw new Error(`a measured run failed:\n${new TextDecoder().decode(stderr)}`);
-    if (i > 0) samples.push(performance.now() - started); // The first one fills caches.
-  }
-  return figures(samples).p50;
+async function belljar(bench: Bench, paths: string[]): Promise<void> {
+  const args = ["run", "-A", "-q", ...dependencyFlags(), "main.ts", "run", ...paths];
+  await output(bench, Deno.execPath(), { args, cwd: ROOT });
 }
