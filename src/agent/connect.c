@@ -98,6 +98,11 @@ void finish_connect(struct call *c)
 	/* Its streams are made now: meanwhile others may have taken their ids. */
 	if (c->fail.code || !c->conn || start_connect(c))
 		return;
+	/* Nobody waits for it any more, and nobody would close its streams. */
+	if (call_cancelled(c)) {
+		fail_code(c, "cancelled", "%s", "");
+		return;
+	}
 	int other = fcntl(c->ret_fd, F_DUPFD_CLOEXEC, 3);
 	if (other < 0) {
 		fail_errno(c, errno);

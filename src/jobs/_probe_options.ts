@@ -34,6 +34,24 @@ export function portOption(value: unknown, name: string): void {
   }
 }
 
+/** Checks an option that is the number of a port. */
+export function numericPort(value: unknown, name: string): void {
+  if (typeof value === "number") return portOption(value, name);
+  throw new TypeError(`Option ${name} must be the number of a port, got ${shown(value)}`);
+}
+
+/** Checks an option that is the number of a port, or `"auto"`. */
+export function portOrAuto(value: unknown, name: string): void {
+  if (value === "auto" || typeof value === "number") {
+    return value === "auto" ? undefined : portOption(value, name);
+  }
+  throw new TypeError(`Option ${name} must be a number or "auto", got ${shown(value)}`);
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : typeof value;
+}
+
 /** The number of a port that is given by number or by name; the first one when nothing is said. */
 export function portNumber(
   ports: Record<string, number>,

@@ -7,7 +7,7 @@ import { decodeAnswer, encodeRequest, type HttpAnswer, type HttpRequest } from "
 import { parseListeners } from "./_listeners.ts";
 import { runToEnd } from "./_place_run.ts";
 import type { ProcessJob } from "./process_job.ts";
-import type { PlaceRunOptions, ServicePlace, Target } from "./service_place.ts";
+import type { Forwarded, PlaceRunOptions, ServicePlace, Target } from "./service_place.ts";
 import type { PortOwner } from "./service_types.ts";
 import type { BackgroundOptions, JobResult } from "./types.ts";
 
@@ -18,7 +18,7 @@ export interface GuestPlaceOptions {
   /** What conditions of the author get as `vm`. */
   vm?: unknown;
   /** Makes a port of the guest reachable from the host. */
-  forward?: (port: number, hostPort: number | "auto") => Promise<number>;
+  forward?: (port: number, hostPort: number | "auto") => Promise<Forwarded>;
 }
 
 /** First and last port that are chosen in a guest: above those of well-known services, below those of its own clients. */

@@ -58,6 +58,7 @@ export { runWithServices, type RunWithServicesOptions } from "./run_with_service
 export * from "./service_errors.ts";
 export * from "./service_types.ts";
 export { service, services, startService, startServices, withServices } from "./services.ts";
+export { type ForwardOptions, PortForward, type PortForwardParts } from "./port_forward.ts";
 export { guestPlace, type GuestPlaceOptions } from "./guest_place.ts";
 export type { ServicePlace } from "./service_place.ts";
 export { type JobIo, type TaskResult } from "./task_job.ts";

@@ -299,7 +299,7 @@ export class ServiceGroupRun implements ServiceGroup {
     return Object.fromEntries(others.map((run) => [run.name, {
       // Among services of one guest the harness' side of a forward is of no use.
       host: kind === "guest" ? "127.0.0.1" : run.host,
-      ports: run.ports,
+      ports: run.ownPorts,
     }]));
   }
 }

@@ -16,6 +16,13 @@ export interface PlaceRunOptions {
   signal?: AbortSignal;
 }
 
+/** A port that the host reaches. */
+export interface Forwarded {
+  /** Its number on the host. */
+  readonly port: number;
+  close(): Promise<void>;
+}
+
 /** Where services run: on this host, or in a guest. */
 export interface ServicePlace {
   readonly kind: "host" | "guest";
@@ -43,8 +50,8 @@ export interface ServicePlace {
   portOwners(port: number): Promise<PortOwner[] | undefined>;
   /** Ends whoever listens on a port. */
   clearPort(port: number): Promise<void>;
-  /** Makes a port reachable from the host, and returns the number there. */
-  forward?(port: number, hostPort: number | "auto"): Promise<number>;
+  /** Makes a port reachable from the host, until that is closed. */
+  forward?(port: number, hostPort: number | "auto"): Promise<Forwarded>;
   /** A socket on which a service says that it is ready. */
   notifySocket?(): Promise<{ path: string; ready: Promise<void>; close(): void }>;
 }

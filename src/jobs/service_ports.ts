@@ -1,6 +1,11 @@
 import type { ProcessJob } from "./process_job.ts";
-import { ServiceConfigError, ServiceStartError } from "./service_errors.ts";
-import type { ServicePlace } from "./service_place.ts";
+import {
+  PortInUseError,
+  ServiceConfigError,
+  ServiceStartError,
+  showOwners,
+} from "./service_errors.ts";
+import type { Forwarded, ServicePlace } from "./service_place.ts";
 import type { PortOwner, ServiceSpec } from "./service_types.ts";
 
 /** The ports of a service. */
@@ -13,11 +18,49 @@ export interface ChosenPorts {
   host: string;
   /** Whether some of them were chosen. */
   hasAuto: boolean;
+  /** What makes them reachable, to be closed with them. */
+  forwards: Forwarded[];
 }
 
 /** Chooses the ports of a service. */
 export async function choosePorts(spec: ServiceSpec, place: ServicePlace): Promise<ChosenPorts> {
-  const chosen: ChosenPorts = { own: {}, reachable: {}, host: "127.0.0.1", hasAuto: false };
+  const chosen: ChosenPorts = {
+    own: {},
+    reachable: {},
+    host: "127.0.0.1",
+    hasAuto: false,
+    forwards: [],
+  };
+  try {
+    await choose(spec, place, chosen);
+    return chosen;
+  } catch (error) {
+    await closeForwards(chosen);
+    throw error;
+  }
+}
+
+function taken(spec: ServiceSpec, cause: PortInUseError): ServiceStartError {
+  return new ServiceStartError(`port ${cause.port} of the host is taken`, {
+    service: spec.name,
+    reason: "portInUse",
+    portOwner: cause.owners,
+    actual: showOwners(cause.owners),
+    next: 'stop its owner, or forward to an "auto" port',
+    cause,
+  });
+}
+
+/** Ends what makes ports reachable; harmless when called again. */
+export async function closeForwards(ports: ChosenPorts): Promise<void> {
+  await Promise.all(ports.forwards.splice(0).map((forward) => forward.close()));
+}
+
+async function choose(
+  spec: ServiceSpec,
+  place: ServicePlace,
+  chosen: ChosenPorts,
+): Promise<void> {
   for (const [name, port] of Object.entries(spec.ports ?? {})) {
     const own = typeof port === "object" ? port.guest : port;
     if (own === "auto") chosen.hasAuto = true;
@@ -27,13 +70,16 @@ export async function choosePorts(spec: ServiceSpec, place: ServicePlace): Promi
     if (typeof port !== "object" || port.host === undefined) continue;
     if (!place.forward) {
       throw new ServiceConfigError(
-        `Cannot forward port "${name}" of service "${spec.name}": it does not run in a machine with a network`,
-        { service: spec.name, next: "leave `host` out, and reach it from inside the guest" },
+        `Cannot forward port "${name}" of service "${spec.name}": it does not run in a machine`,
+        { service: spec.name, next: "give its number alone: it is a port of this host" },
       );
     }
-    chosen.reachable[name] = await place.forward(number, port.host);
+    const forward = await place.forward(number, port.host).catch((error) => {
+      throw error instanceof PortInUseError ? taken(spec, error) : error;
+    });
+    chosen.forwards.push(forward);
+    chosen.reachable[name] = forward.port;
   }
-  return chosen;
 }
 
 /** Sees to it that the fixed ports of a service are free, before anything is started. */

@@ -13,7 +13,7 @@ import type { ProbeContext } from "./probe.ts";
 import { ProbeLog, tryProbe } from "./probe_run.ts";
 import type { ProcessJob } from "./process_job.ts";
 import { forwardLogs, logTail, showLogs } from "./service_logs.ts";
-import { choosePorts, type ChosenPorts, findConflict } from "./service_ports.ts";
+import { choosePorts, type ChosenPorts, closeForwards, findConflict } from "./service_ports.ts";
 import {
   ServiceExitedError,
   ServiceStartError,
@@ -78,6 +78,8 @@ export class ServiceRun implements Service {
   #reused = false;
   /** Whether the last start failed because somebody else took a port. */
   #conflict = false;
+  /** Whether its ports were forwarded, and are no more. */
+  #unforwarded = false;
   #scope: Scope | undefined;
   #registration: Registration | undefined;
   #startWork: Promise<void> | undefined;
@@ -107,6 +109,11 @@ export class ServiceRun implements Service {
 
   get ports(): Record<string, number> {
     return { ...this.#ports?.reachable };
+  }
+
+  /** Its ports as it uses them itself, and as those do that run beside it. */
+  get ownPorts(): Record<string, number> {
+    return { ...this.#ports?.own };
   }
 
   get host(): string {
@@ -185,7 +192,7 @@ export class ServiceRun implements Service {
     } catch (error) {
       this.#state = "failed";
       this.#started.reject(error);
-      this.#release();
+      await this.#release();
       throw error;
     } finally {
       this.#starting = undefined;
@@ -226,14 +233,14 @@ export class ServiceRun implements Service {
     this.#starting?.abort(new BelljarError(`Service "${this.name}" was stopped while it started`));
     await this.#startWork?.catch(() => {}); // Whoever started it has the error.
     if (this.#job && !this.#report) await this.stop();
-    this.#release();
+    await this.#release();
   }
 
   async #startTries(signal: AbortSignal): Promise<void> {
     const spec = this.#spec;
     for (let attempt = 1;; attempt++) {
-      // After a restart the ports stay; only a conflict changes them.
-      if (!this.#ports || attempt > 1) this.#ports = await choosePorts(spec, this.#place);
+      // After a restart the ports stay; only a conflict changes them, or that they were given up.
+      if (!this.#ports || attempt > 1 || this.#unforwarded) await this.#choosePorts();
       this.#probes = new ProbeLog();
       if (spec.external || (spec.reuse && await this.#isThere(signal))) {
         this.#reused = !spec.external;
@@ -243,12 +250,18 @@ export class ServiceRun implements Service {
         await this.#startOnce(signal);
         return;
       } catch (error) {
-        const canRetry = this.#ports.hasAuto && (spec.onPortConflict ?? "retry") === "retry";
+        const canRetry = this.#ports!.hasAuto && (spec.onPortConflict ?? "retry") === "retry";
         if (attempt >= MAX_PORT_TRIES || !canRetry || !this.#conflict) throw error;
       } finally {
         this.#conflict = false;
       }
     }
+  }
+
+  async #choosePorts(): Promise<void> {
+    if (this.#ports) await closeForwards(this.#ports);
+    this.#ports = await choosePorts(this.#spec, this.#place);
+    this.#unforwarded = false;
   }
 
   async #startOnce(signal: AbortSignal): Promise<void> {
@@ -404,11 +417,15 @@ export class ServiceRun implements Service {
 
   async #stopAs(options: ServiceStopOptions, release: boolean): Promise<StopReport> {
     const report = await (this.#stopping ??= this.#stop({ ...this.#spec.stop, ...options }));
-    if (release) this.#release();
+    if (release) await this.#release();
     return report;
   }
 
-  #release(): void {
+  async #release(): Promise<void> {
+    if (this.#ports && this.#ports.forwards.length > 0) {
+      this.#unforwarded = true;
+      await closeForwards(this.#ports);
+    }
     this.#registration?.release();
     this.#registration = undefined;
   }

@@ -1,6 +1,6 @@
 import { type OptionTable, registerOptions } from "../values/mod.ts";
 import { BACKGROUND_OPTIONS } from "./host_driver.ts";
-import { portOption } from "./_probe_options.ts";
+import { numericPort, portOrAuto } from "./_probe_options.ts";
 import { type Probe, probe } from "./probe.ts";
 import { ServiceConfigError } from "./service_errors.ts";
 import type {
@@ -37,7 +37,7 @@ const checkRestart = registerOptions<{ restart: string; max?: number; backoff?: 
 );
 const checkForward = registerOptions<{ guest: number; host?: number | "auto" }>(
   "ports of service()",
-  { guest: portOption, host: portOrAuto },
+  { guest: numericPort, host: portOrAuto },
 );
 
 const TABLE: OptionTable<ServiceSpec> = {
@@ -137,14 +137,6 @@ function portsOption(value: unknown, name: string): void {
     if (typeof port === "object") checkForward(port);
     else portOrAuto(port, `${key} of ${name}`);
   }
-}
-
-function portOrAuto(value: unknown, name: string): void {
-  if (value === "auto") return;
-  if (typeof value === "string") {
-    throw new TypeError(`Option ${name} must be a number or "auto", got a string`);
-  }
-  portOption(value, name);
 }
 
 function dependsOption(value: unknown, name: string): void {

@@ -1,9 +1,11 @@
 import { StateError } from "../errors.ts";
 import {
+  type ForwardOptions,
   type GroupOptions,
   guestPlace,
   jobs,
   type JobView,
+  PortForward,
   type Service,
   type ServiceGroup,
   type ServicePlace,
@@ -11,7 +13,15 @@ import {
   startService,
   startServices,
 } from "../jobs/mod.ts";
-import { currentSignal, runScope, trackOperation } from "../scope/mod.ts";
+import {
+  captureSite,
+  currentScope,
+  currentSignal,
+  formatSite,
+  runScope,
+  type Site,
+  trackOperation,
+} from "../scope/mod.ts";
 import { type Duration, milliseconds, registerOptions } from "../values/mod.ts";
 import type { MachineInfo } from "../vmm/mod.ts";
 import type { AgentClient, OpReply } from "../wire/mod.ts";
@@ -88,7 +98,11 @@ export abstract class MachineControls extends GuestOperations {
     this.life = life;
     this.clock = new Clock(this);
     this.jobs = jobs.viewOfMachine(name);
-    this.#place = guestPlace({ client: () => life.client("service"), vm: this });
+    this.#place = guestPlace({
+      client: () => life.client("service"),
+      vm: this,
+      forward: (guest, host) => this.#openForward({ guest, host }, captureSite()),
+    });
     setLink(this, {
       vm: name,
       principal: 0,
@@ -215,6 +229,41 @@ export abstract class MachineControls extends GuestOperations {
   /** Its workers whose processes have not ended. */
   protected get livingWorkers(): readonly Worker[] {
     return [...this.#living];
+  }
+
+  /**
+   * Makes a port of the guest reachable at a port of this host, by the connection to the agent: the guest needs no network
+   * card. Servers are reached that listen on the guest's loopback interface, or on all. It ends with the scope of the
+   * caller; it outlives restarts of the machine.
+   *
+   * @throws {PortInUseError} If somebody has the port of the host.
+   */
+  async forward(options: ForwardOptions): Promise<PortForward> {
+    this.life.client("forward");
+    const site = captureSite();
+    const forward = await this.#openForward(options, site);
+    currentScope().register({
+      kind: "forward",
+      name: `port ${forward.port} to port ${forward.guest} of machine "${this.name}"`,
+      close: () => forward.close(),
+      site,
+    });
+    return forward;
+  }
+
+  /** Its loops outlive whoever asks for it. */
+  #openForward(options: ForwardOptions, site: Site | undefined): Promise<PortForward> {
+    return runScope().run(() =>
+      PortForward.open(options, {
+        client: () => this.life.client("forward"),
+        opened: () => {
+          const name = `through the forward of port ${options.guest}`;
+          const entry = { kind: "connection", name, site: formatSite(site) };
+          this.openResources.add(entry);
+          return () => this.openResources.delete(entry);
+        },
+      })
+    );
   }
 
   /**

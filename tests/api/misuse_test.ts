@@ -37,6 +37,7 @@ const CALLS: Record<string, (subjects: Subjects, options: Wrong) => unknown> = {
   "vm.boot()": ({ idle }, o) => idle.boot(o),
   "vm.shutdown()": ({ idle }, o) => idle.shutdown(o),
   "vm.reset()": ({ vm }, o) => vm.reset(o),
+  "vm.forward()": ({ vm }, o) => vm.forward({ guest: 1, ...o }),
   "vm.background()": ({ vm }, o) => vm.background(["true"], o),
   "vm.counters()": ({ vm }, o) => (vm as Wrong).counters(o),
   "vm.snapshot()": ({ vm }, o) => vm.snapshot(o),
