@@ -209,14 +209,21 @@ export abstract class BaseJob implements Job {
     return this.snapshot();
   }
 
+  /** How it stands now, without its output: looking at it costs nothing, whatever it has printed. */
+  async look(): Promise<Pick<JobResult, "state" | "exitCode" | "signal">> {
+    await this.refresh();
+    const { exitCode = -1, signal = null } = this.isOver ? this.#end! : {};
+    return { state: this.#state, exitCode, signal };
+  }
+
   result(): JobResult | undefined {
     return this.isOver ? this.snapshot() : undefined;
   }
 
   /** How it stands now, with the retained output. */
   snapshot(): JobResult {
-    const out = this.stdout.stats();
-    const err = this.stderr.stats();
+    const out = this.stdout.retained();
+    const err = this.stderr.retained();
     const endMs = this.#finishedAt ? this.#endMs : performance.now();
     return new Result({
       id: this.#id,
@@ -224,11 +231,11 @@ export abstract class BaseJob implements Job {
       state: this.#state,
       exitCode: this.isOver ? this.#end!.exitCode : -1,
       signal: this.isOver ? this.#end!.signal ?? null : null,
-      stdout: this.stdout.text(),
-      stderr: this.stderr.text(),
-      stdoutBytes: this.stdout.bytes(),
-      stderrBytes: this.stderr.bytes(),
-      truncated: { stdout: out.bytesEvicted, stderr: err.bytesEvicted },
+      stdout: out.text,
+      stderr: err.text,
+      stdoutBytes: out.bytes,
+      stderrBytes: err.bytes,
+      truncated: { stdout: out.evicted, stderr: err.evicted },
       outputComplete: this.#end?.outputComplete ?? this.isOver,
       survivors: [...this.#end?.survivors ?? []],
       startedAt: this.startedAt,

@@ -172,10 +172,16 @@ export class OutputBuffer {
    */
   text(options: { marker?: boolean } = {}): string {
     checkText(options);
-    const evicted = this.#total - this.#ring.size;
-    const bytes = evicted > 0 ? fromCodePoint(this.bytes()) : this.bytes();
-    const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+    const { text, evicted } = this.retained();
     return options.marker && evicted > 0 ? `[… ${evicted} bytes evicted …]\n${text}` : text;
+  }
+
+  /** Copies the retained bytes, with their text and the number of those before them. */
+  retained(): { bytes: Uint8Array<ArrayBuffer>; text: string; evicted: number } {
+    const bytes = this.bytes();
+    const evicted = this.#total - bytes.length;
+    const whole = evicted > 0 ? fromCodePoint(bytes) : bytes;
+    return { bytes, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(whole), evicted };
   }
 
   /** Copies the first bytes that were ever written. */

@@ -44,19 +44,27 @@ const checkResize = registerOptions<TerminalSize>("proc.resize()", {
 });
 const checkKill = registerOptions<ProcessKillOptions>("proc.kill()", { group: "boolean" });
 
+/** What a process needs of its job beyond what the author sees of it. */
+interface RunningJob {
+  look(): Promise<Pick<JobResult, "state" | "exitCode" | "signal">>;
+  resize(size: TerminalSize): Promise<void>;
+}
+
 /** A process in the guest that runs while the test does something else. It is ended with its scope. */
 export class Process implements AsyncDisposable {
   /** Its entry in the job table. */
   readonly job: Job;
   readonly #link: GuestLink;
-  readonly #resize: (size: TerminalSize) => Promise<void>;
+  readonly #look: RunningJob["look"];
+  readonly #resize: RunningJob["resize"];
   #stdout: Stream | undefined;
   #stderr: Stream | undefined;
   #writer: WritableStreamDefaultWriter<Uint8Array> | undefined;
 
-  constructor(link: GuestLink, job: Job & { resize(size: TerminalSize): Promise<void> }) {
+  constructor(link: GuestLink, job: Job & RunningJob) {
     this.#link = link;
     this.job = job;
+    this.#look = () => job.look();
     this.#resize = (size) => job.resize(size);
   }
 
@@ -94,7 +102,9 @@ export class Process implements AsyncDisposable {
 
   /** How it stands now. */
   async status(): Promise<ProcessStatus> {
-    const { running, state, exitCode, signal } = await this.job.poll();
+    // Not a result: that has all the output in it, and this is asked again and again.
+    const { state, exitCode, signal } = await this.#look();
+    const running = state === "running" || state === "stopped";
     if (running) return { running, stopped: state === "stopped" };
     return { running, stopped: false, exitCode, ...(signal ? { signal } : {}) };
   }

@@ -13,6 +13,7 @@ import {
   startServices,
 } from "../../src/jobs/mod.ts";
 import { Scope } from "../../src/scope/mod.ts";
+import type { BaseJob } from "../../src/jobs/base_job.ts";
 import { jobCases } from "./_cases.ts";
 import { type AgentPlace, openAgent } from "./_guest.ts";
 
@@ -181,4 +182,19 @@ test("a service of a guest that crashes is told, and one that cannot start too",
   const error = await assertRejects(() => startService(spec, place), ServiceStartError);
   assertStringIncludes(error.probes.at(-1)!.reason!, `nobody listens on port ${port}`);
   assertEquals(jobs.list({ state: "running" }), []);
+});
+
+test("looking at a job costs nothing, however much it has printed", async ({ background }) => {
+  const job = await background("head -c 1048576 /dev/zero; exec sleep 300");
+  while (job.stdout.stats().totalWritten < 1_048_576) {
+    await job.stdout.changedSince(job.stdout.stats().totalWritten);
+  }
+  const { external } = Deno.memoryUsage();
+  const real = job as unknown as BaseJob;
+  for (let i = 0; i < 64; i++) {
+    assertEquals(await real.look(), { state: "running", exitCode: -1, signal: null });
+  }
+  assert(Deno.memoryUsage().external - external < 1024 * 1024);
+  await job.kill();
+  assertEquals(await real.look(), { state: "killed", exitCode: 143, signal: "SIGTERM" });
 });

@@ -23,8 +23,6 @@ export interface FlowFigures {
 
 /** Size of the output. */
 export const FLOW_BYTES = 1024 ** 3;
-/** Output before anything is measured. */
-const WARM_UP_BYTES = 128 * 1024 ** 2;
 /** Operations at once. */
 export const AT_ONCE = 200;
 
@@ -53,8 +51,6 @@ async function flow(): Promise<FlowFigures> {
   return await scope.run(async () => {
     const vm = await lab.vm("flow", "tiny").boot();
     const own = await atOnce(vm);
-    // V8's young generation grows with the first output to its size, whatever follows: that is not the output's doing.
-    (await vm.run("head", { args: ["-c", String(WARM_UP_BYTES), "/dev/zero"] })).assertOk();
     const agentBefore = (await vm.counters()).rssKb;
     const before = await memoryOf("VmRSS");
     await Deno.writeTextFile("/proc/self/clear_refs", "5"); // the highest mark starts anew
