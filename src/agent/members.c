@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #define ENVIRON_LIMIT (256u * 1024u)
+/* How often, and after how long, a process is looked at again that is about to become a program. */
+#define EXEC_TRIES 100
+#define EXEC_LOOK_US 1000
 /* Members that fork while they are being signalled: their children get their turn, up to here. */
 #define SIGNAL_ROUNDS 16
 
@@ -72,19 +75,53 @@ static void add_pid(pid_t pid, void *arg)
 		add_member(arg, &one);
 }
 
-bool has_env(pid_t pid, const char *name, const char *value)
+/*
+ * Whether an environment that was read as empty may not be so. In the middle of an execve there is none yet, and a file
+ * that was opened before it shows the memory that is being given up.
+ */
+static bool may_have_environ(pid_t pid)
+{
+	char path[64], text[1024], state;
+	unsigned long long size, start, end;
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (read_text(path, text, sizeof(text)) < 0)
+		return false;
+	const char *close_at = strrchr(text, ')');
+	if (!close_at ||
+	    sscanf(close_at + 1,
+		   " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %*u %llu"
+		   " %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d %*d %*u %*u %*u %*u %*d"
+		   " %*u %*u %*u %*u %*u %llu %llu",
+		   &state, &size, &start, &end) != 4)
+		return false;
+	/* Without memory of its own it is a zombie, or a thread of the kernel. */
+	return state != 'Z' && state != 'X' && size > 0 && (end == 0 || end > start);
+}
+
+static size_t read_environ(pid_t pid, char *text)
 {
 	char path[64];
-	bool found = false;
 	snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
-	CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-	CLEANUP_FREE char *text = fd < 0 ? NULL : malloc(ENVIRON_LIMIT);
+	for (int tries = 0; tries < EXEC_TRIES; tries++) {
+		CLEANUP_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
+		size_t len = 0;
+		ssize_t n = -1;
+		while (fd >= 0 && len < ENVIRON_LIMIT && (n = read(fd, text + len, ENVIRON_LIMIT - len)) > 0)
+			len += (size_t)n;
+		if (len > 0 || n < 0 || !may_have_environ(pid))
+			return len;
+		usleep(EXEC_LOOK_US);
+	}
+	return 0;
+}
+
+bool has_env(pid_t pid, const char *name, const char *value)
+{
+	bool found = false;
+	CLEANUP_FREE char *text = malloc(ENVIRON_LIMIT);
 	if (!text)
 		return false;
-	size_t len = 0, name_len = strlen(name), value_len = strlen(value);
-	ssize_t n;
-	while (len < ENVIRON_LIMIT && (n = read(fd, text + len, ENVIRON_LIMIT - len)) > 0)
-		len += (size_t)n;
+	size_t len = read_environ(pid, text), name_len = strlen(name), value_len = strlen(value);
 	for (char *at = text; at < text + len && !found;) {
 		size_t left = len - (size_t)(at - text), used = strnlen(at, left);
 		found = used == name_len + 1 + value_len && at[name_len] == '=' &&

@@ -72,19 +72,40 @@ export async function processesWithToken(
 ): Promise<ProcStat[]> {
   const entry = `\0${name}=${value}\0`;
   const marked = (await environments()).filter(({ environ }) => environ.includes(entry));
-  const found = await Promise.all(marked.map(({ pid }) => procStat(pid)));
-  return found.filter((stat) => stat !== undefined && isLive(stat)) as ProcStat[];
+  return marked.map(({ stat }) => stat);
 }
 
-/** Environments of all other processes, as far as they can be read. */
+/** How often, and after how long, a process is looked at again that is about to become a program. */
+const EXEC_LOOKS = { tries: 100, everyMs: 1 };
+
+/** All other processes whose environments can be read, with those. */
 const environments = sharedLook(async () => {
   const others = (await pids()).filter((pid) => pid !== Deno.pid);
-  const found = await Promise.all(others.map(async (pid) => {
-    const text = await readProc(`/proc/${pid}/environ`);
-    return text ? { pid, environ: `\0${text}\0` } : undefined;
-  }));
+  const found = await Promise.all(others.map(readEnviron));
   return found.filter((one) => one !== undefined);
 });
+
+/**
+ * Reads an environment whole. In the middle of an execve there is none for a moment, or only the beginning of the one before:
+ * that must not hide whose process it is.
+ */
+async function readEnviron(pid: number): Promise<{ stat: ProcStat; environ: string } | undefined> {
+  for (let tries = 0; tries < EXEC_LOOKS.tries; tries++) {
+    const bytes = await readProc(`/proc/${pid}/environ`, Deno.readFile);
+    const text = bytes && await readProc(`/proc/${pid}/stat`);
+    if (!text) return undefined;
+    const fields = text.slice(text.lastIndexOf(")") + 2).trimEnd().split(" ");
+    const [memory, start, end] = [20, 47, 48].map((index) => Number(fields[index]));
+    const stat = parseProcStat(text);
+    // Without memory of its own it is a zombie, or a thread of the kernel.
+    if (!isLive(stat) || memory === 0) return undefined;
+    if (end !== 0 && bytes.length === end! - start!) {
+      return { stat, environ: `\0${new TextDecoder().decode(bytes)}\0` };
+    }
+    await new Promise((resolve) => setTimeout(resolve, EXEC_LOOKS.everyMs));
+  }
+  return undefined;
+}
 
 /** Memory of a process. */
 export interface ProcessMemory {
@@ -117,9 +138,12 @@ async function pids(): Promise<number[]> {
 }
 
 /** A process may end, or belong to somebody else, at any moment: both count as "nothing to read". */
-async function readProc(path: string): Promise<string | undefined> {
+async function readProc<T = string>(
+  path: string,
+  read: (path: string) => Promise<T> = Deno.readTextFile as never,
+): Promise<T | undefined> {
   try {
-    return await Deno.readTextFile(path);
+    return await read(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     if (error instanceof Deno.errors.PermissionDenied) return undefined;
