@@ -14,6 +14,8 @@
 /* How often, and after how long, a process is looked at again that is about to become a program. */
 #define EXEC_TRIES 100
 #define EXEC_LOOK_US 1000
+/* An environment that is empty so often is so; at first it is for a moment, before it is filled. */
+#define EMPTY_LOOKS 5
 /* Members that fork while they are being signalled: their children get their turn, up to here. */
 #define SIGNAL_ROUNDS 16
 
@@ -79,7 +81,7 @@ static void add_pid(pid_t pid, void *arg)
  * Whether an environment that was read as empty may not be so. In the middle of an execve there is none yet, and a file
  * that was opened before it shows the memory that is being given up.
  */
-static bool may_have_environ(pid_t pid)
+static bool may_have_environ(pid_t pid, int tries)
 {
 	char path[64], text[1024], state;
 	unsigned long long size, start, end;
@@ -95,7 +97,7 @@ static bool may_have_environ(pid_t pid)
 		   &state, &size, &start, &end) != 4)
 		return false;
 	/* Without memory of its own it is a zombie, or a thread of the kernel. */
-	return state != 'Z' && state != 'X' && size > 0 && (end == 0 || end > start);
+	return state != 'Z' && state != 'X' && size > 0 && (end == 0 || end > start || tries < EMPTY_LOOKS);
 }
 
 static size_t read_environ(pid_t pid, char *text)
@@ -108,7 +110,7 @@ static size_t read_environ(pid_t pid, char *text)
 		ssize_t n = -1;
 		while (fd >= 0 && len < ENVIRON_LIMIT && (n = read(fd, text + len, ENVIRON_LIMIT - len)) > 0)
 			len += (size_t)n;
-		if (len > 0 || n < 0 || !may_have_environ(pid))
+		if (len > 0 || n < 0 || !may_have_environ(pid, tries))
 			return len;
 		usleep(EXEC_LOOK_US);
 	}

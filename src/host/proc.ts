@@ -77,6 +77,8 @@ export async function processesWithToken(
 
 /** How often, and after how long, a process is looked at again that is about to become a program. */
 const EXEC_LOOKS = { tries: 100, everyMs: 1 };
+/** An environment that is empty so often is so; at first it is for a moment, before it is filled. */
+const EMPTY_LOOKS = 5;
 
 /** All other processes whose environments can be read, with those. */
 const environments = sharedLook(async () => {
@@ -99,7 +101,8 @@ async function readEnviron(pid: number): Promise<{ stat: ProcStat; environ: stri
     const stat = parseProcStat(text);
     // Without memory of its own it is a zombie, or a thread of the kernel.
     if (!isLive(stat) || memory === 0) return undefined;
-    if (end !== 0 && bytes.length === end! - start!) {
+    const isFilled = bytes.length > 0 || tries >= EMPTY_LOOKS;
+    if (end !== 0 && isFilled && bytes.length === end! - start!) {
       return { stat, environ: `\0${new TextDecoder().decode(bytes)}\0` };
     }
     await new Promise((resolve) => setTimeout(resolve, EXEC_LOOKS.everyMs));
