@@ -5,11 +5,11 @@
  */
 
 import { join } from "node:path";
-import config from "../../../deno.json" with { type: "json" };
 import type { SourceFile, Transpiled } from "./_transpile.ts";
+import { VERSIONS } from "./_versions.ts";
 
 /** Changes with the shape of {@linkcode Transpiled} and with what the scanner finds. */
-const FORMAT = `1 ${config.imports["@swc/wasm-typescript"]}`;
+const FORMAT = `1 ${VERSIONS["@swc/wasm-typescript"]}`;
 
 /** A folder of transpiled files, safe for many processes at once. Without a folder it keeps nothing. */
 export class TranspileCache {

@@ -1,5 +1,9 @@
-import config from "../../../deno.json" with { type: "json" };
+import { VERSION } from "../../wire/mod.ts";
 import { satisfies } from "./_range.ts";
+import { VERSIONS } from "./_versions.ts";
+
+/** belljar's own name on JSR. */
+const OWN_NAME = "@belljar/belljar";
 
 /** A package that a test file gets from belljar itself, as the very modules that belljar uses. */
 export interface EmbeddedPackage {
@@ -16,8 +20,8 @@ export interface EmbeddedPackage {
  */
 export const EMBEDDED: readonly EmbeddedPackage[] = [
   {
-    name: config.name,
-    version: config.version,
+    name: OWN_NAME,
+    version: VERSION,
     modules: {
       "belljar": () => import("belljar"),
       "belljar/events": () => import("belljar/events"),
@@ -34,8 +38,7 @@ export const EMBEDDED_NAMES: readonly string[] = EMBEDDED.flatMap(({ modules }) 
 );
 
 function std(name: "assert" | "async" | "fmt"): { name: string; version: string } {
-  const target = config.imports[`@std/${name}`];
-  return { name: `@std/${name}`, version: target.slice(target.lastIndexOf("@") + 1) };
+  return { name: `@std/${name}`, version: VERSIONS[`@std/${name}`] };
 }
 
 /** A `jsr:` specifier in its parts. */
@@ -74,7 +77,7 @@ export function findJsr(specifier: string): JsrVerdict {
     return { kind: "version", package: found, range: wanted.range };
   }
   // The shortest name is the package itself, unless only a part of it is embedded.
-  const root = found.name === config.name ? "belljar" : found.name;
+  const root = found.name === OWN_NAME ? "belljar" : found.name;
   const name = root + wanted.subpath;
   return name in found.modules ? { kind: "embedded", name } : { kind: "subpath", package: found };
 }

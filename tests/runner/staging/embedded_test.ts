@@ -1,12 +1,20 @@
 import { assert, assertEquals } from "@std/assert";
 import { EMBEDDED, EMBEDDED_NAMES } from "../../../src/runner/staging/mod.ts";
 import { findJsr, parseJsr } from "../../../src/runner/staging/embedded.ts";
+import { VERSIONS } from "../../../src/runner/staging/_versions.ts";
 import config from "../../../deno.json" with { type: "json" };
 
 Deno.test("EMBEDDED names modules that exist, in the versions of deno.json", async (t) => {
+  const pinned: Record<string, string> = {
+    [config.name]: config.version,
+    ...Object.fromEntries(
+      Object.entries(config.imports).map(([name, target]) => [name, target.split("@").at(-1)!]),
+    ),
+  };
+  assertEquals(Object.entries(VERSIONS).filter(([name, version]) => pinned[name] !== version), []);
   for (const { name, version, modules } of EMBEDDED) {
     await t.step(`${name} ${version}`, async () => {
-      assertEquals(/^\d+\.\d+\.\d+$/.test(version), true);
+      assertEquals(version, pinned[name]);
       for (const load of Object.values(modules)) {
         assert(Object.keys(await load() as object).length > 0);
       }
