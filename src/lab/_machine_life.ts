@@ -40,6 +40,8 @@ export class MachineLife {
   #finding: ConsoleRuleError | undefined;
   #startedMs = 0;
   #hadAgent = false;
+  /** Resolves when the agent is there again, after its loss. */
+  #back = Promise.withResolvers<void>();
 
   constructor(name: string, console: Console, facts: MachineFacts) {
     this.name = name;
@@ -158,8 +160,11 @@ export class MachineLife {
     const lost = error instanceof AgentLostError ||
       (error instanceof BelljarError && error.cause instanceof AgentLostError);
     if (!machine || !lost) return error;
-    // The connection's end is often known before the cause of it.
-    if (!this.#end) await race(machine.ended, deadlineIn(CAUSE_MS));
+    // The connection's end is often known before the cause of it. An agent that is back was the cause itself.
+    const isBack = machine.client && !machine.client.lost;
+    if (!this.#end && !isBack) {
+      await race(Promise.race([machine.ended, this.#back.promise]), deadlineIn(CAUSE_MS));
+    }
     return this.#finding?.kind === "panic" ? this.#finding : error;
   }
 
@@ -178,6 +183,8 @@ export class MachineLife {
     const greet = (client: AgentClient) => {
       this.#watchKernel(client);
       this.#facts.onAgent(client);
+      this.#back.resolve();
+      this.#back = Promise.withResolvers();
     };
     machine.onAgent(greet);
     if (machine.client) greet(machine.client);
