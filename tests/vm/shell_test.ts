@@ -85,7 +85,7 @@ Deno.test("belljar shell --console: from power-on, with a shell of its own, unti
   await terminal.type("sh -c \"echo be''gin; exec sleep 600\"\r");
   await terminal.expect(/begin/);
   await terminal.type("\x03");
-  await terminal.expect(/\^C/);
+  // No "^C" is asked for: the kernel shows it after the signal, unless the shell has switched the echo off by then.
   await terminal.expect(PROMPT);
   await terminal.type("echo code=$?\r");
   await terminal.expect(/code=130/);
