@@ -137,7 +137,16 @@ static int start_thread(void *(*run)(void *))
 
 int pool_init(void)
 {
-	return start_thread(pinned_thread);
+	int result = start_thread(pinned_thread);
+	/*
+	 * One that waits already: in a clone the first operation would else pay for making it, in a guest whose code is
+	 * translated anew by QEMU.
+	 */
+	pthread_mutex_lock(&lock);
+	if (!result && !start_thread(pool_thread))
+		threads++;
+	pthread_mutex_unlock(&lock);
+	return result;
 }
 
 void pool_submit(struct call *c)

@@ -156,7 +156,9 @@ int proc_watch_group(struct proc *p)
 void proc_look(struct proc *p)
 {
 	if (p->job.cgroup >= 0) {
-		proc_seen(p, count_members(&p->job));
+		/* One read tells of an empty group, which most are by now; the folder is walked only to count. */
+		bool is_empty = p->events.fd >= 0 && cgroup_populated(p->events.fd) == 0;
+		proc_seen(p, is_empty ? 0 : count_members(&p->job));
 		return;
 	}
 	p->look_again = p->look_under_way;
@@ -217,7 +219,9 @@ void proc_started(struct proc *p, pid_t pid)
 	p->is_starting = false;
 	p->is_running = true;
 	p->job.leader = pid;
-	p->job.leader_ticks = read_member(pid, &self) ? 0 : self.ticks;
+	/* Members of a control group are found by that; without one the start time tells former users of the number apart. */
+	if (p->job.cgroup < 0)
+		p->job.leader_ticks = read_member(pid, &self) ? 0 : self.ticks;
 	if (reap_take_early(pid, &info))
 		proc_changed(p, &info);
 	reap_expect(-1);

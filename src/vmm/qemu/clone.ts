@@ -1,4 +1,6 @@
-import { HostError } from "../../errors.ts";
+import { DeadlineError, GuestError, HostError } from "../../errors.ts";
+import { formatSeconds } from "../../values/duration.ts";
+import { type AgentClient, type RequestOptions, toBytes } from "../../wire/mod.ts";
 import { drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
 import type { TransportDecision } from "../vsock.ts";
@@ -83,7 +85,10 @@ export async function buildTemplate(
   }
   const client = await machine.connect(auth, agentTimeoutMs, signal);
   const helloMs = performance.now() - machine.startedMs;
-  await client.request("ping", {}, { timeoutMs: agentTimeoutMs, signal });
+  // What a clone is asked first is done once here: what the kernel and the agent make at their first time (threads,
+  // folders, caches of names and pages) is in the template then, and no clone has to make it.
+  await machine.personalize(signal);
+  await runOnce(machine.control, { timeoutMs: agentTimeoutMs, signal });
   await machine.quiesce(signal);
   await machine.pause();
   await saveState(machine.qmp, `${dir}/${ENTRY_FILES.state}`, {
@@ -110,8 +115,40 @@ export async function buildTemplate(
     imageDigest: image.digest,
     qemu: context.qemu.version,
     buildMs: Math.round(performance.now() - began),
-  }, { auth, bootSecret: auth.secret });
+  }, { auth: machine.auth!, bootSecret: auth.secret });
   return helloMs;
+}
+
+/** Runs a program of the guest to its end, if it has one that does nothing. */
+async function runOnce(client: AgentClient, options: RequestOptions): Promise<void> {
+  const proc = client.newId();
+  const empty = Promise.withResolvers<void>();
+  const unlisten = client.on(proc, ({ ev }) => ev === "empty" && empty.resolve());
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(silent(options)), options.timeoutMs);
+  const onAbort = () => reject(options.signal!.reason);
+  options.signal?.addEventListener("abort", onAbort, { once: true });
+  client.closed.then(reject);
+  try {
+    const argv = ["/bin/sh", "-c", "true"].map(toBytes);
+    await client.request("spawn", { proc, argv, env: [], clearEnv: false }, options);
+    await Promise.race([empty.promise, late]);
+    await client.request("procRelease", { proc }, options);
+  } catch (error) {
+    if (!(error instanceof GuestError)) throw error; // an image without a shell
+  } finally {
+    late.catch(() => {}); // lost the race
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", onAbort);
+    unlisten();
+  }
+}
+
+function silent({ timeoutMs = 0 }: RequestOptions): DeadlineError {
+  return new DeadlineError("Cannot make a template: its first process does not end", {
+    expected: `the end of "/bin/sh -c true" within ${formatSeconds(timeoutMs / 1000)}`,
+    next: "boot with `cold: true`, and see what /bin/sh of the image does",
+  });
 }
 
 /** Id of the disk that belongs to an image; also its serial number, by which the guest finds it. */
@@ -224,9 +261,12 @@ export async function startClone(
   for (const disk of newDisks) await machine.attachDisk(disk);
   for (const nic of newNics) await machine.attachNic(nic);
   timings.loadMs = performance.now() - loading;
-  await machine.resume();
   const resumed = performance.now();
-  const client = await machine.connect(entry.auth, agentTimeoutMs, signal);
+  // At once: the port holds the harness' first words until the guest runs.
+  const [client] = await Promise.all([
+    machine.connect(entry.auth, agentTimeoutMs, signal),
+    machine.resume(),
+  ]);
   machine.info.kernel = client.agent.kernel;
   timings.helloMs = performance.now() - resumed;
   await machine.personalize(signal);

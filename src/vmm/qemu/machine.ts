@@ -108,6 +108,11 @@ export class QemuMachine implements Machine {
     return this.#link.client;
   }
 
+  /** The conversation on the control port. */
+  get control(): AgentClient {
+    return this.#link.control;
+  }
+
   /** When QEMU was started, by `performance.now()`. */
   get startedMs(): number {
     return this.#parts.startedMs;

@@ -72,10 +72,13 @@ export async function loadState(
   const { dir, timeoutMs = TIMEOUT_MS, signal } = options;
   const socket = `${dir}/i`;
   try {
-    await prepare(qmp, options);
     const done = completion(qmp, timeoutMs, signal);
     done.catch(() => {}); // as above
-    await qmp.execute("migrate-incoming", { uri: `unix:${socket}` }, { signal });
+    // QEMU takes commands in order: the second need not wait for the answer to the first.
+    await Promise.all([
+      prepare(qmp, options),
+      qmp.execute("migrate-incoming", { uri: `unix:${socket}` }, { signal }),
+    ]);
     const sent = send(socket, state);
     sent.catch(() => {}); // QEMU's word comes first
     await done;
