@@ -34,10 +34,13 @@ export async function listenersOn(port: number): Promise<Listener[]> {
 export async function ownersOf(listeners: Listener[]): Promise<PortOwner[]> {
   if (listeners.length === 0) return [];
   const wanted = new Set(listeners.map(({ inode }) => `socket:[${inode}]`));
-  const owners: PortOwner[] = [];
+  const pids: number[] = [];
   for await (const { name } of Deno.readDir("/proc")) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || !await holdsOne(pid, wanted)) continue;
+    if (/^\d+$/.test(name)) pids.push(Number(name));
+  }
+  const owners: PortOwner[] = [];
+  for (const pid of pids) {
+    if (!holdsOne(pid, wanted)) continue;
     const stat = await procStat(pid);
     if (stat) {
       owners.push({ pid, pgid: stat.pgid, command: await commandLine(pid) ?? stat.command });
@@ -46,16 +49,24 @@ export async function ownersOf(listeners: Listener[]): Promise<PortOwner[]> {
   return owners;
 }
 
-async function holdsOne(pid: number, wanted: Set<string>): Promise<boolean> {
+/** Synchronous on purpose: thousands of links that wait for a thread each take seconds on a busy machine, and so 10 ms. */
+function holdsOne(pid: number, wanted: Set<string>): boolean {
   try {
-    for await (const { name } of Deno.readDir(`/proc/${pid}/fd`)) {
-      const target = await Deno.readLink(`/proc/${pid}/fd/${name}`).catch(() => ""); // closed meanwhile
-      if (wanted.has(target)) return true;
+    for (const { name } of Deno.readDirSync(`/proc/${pid}/fd`)) {
+      if (wanted.has(linkTarget(`/proc/${pid}/fd/${name}`))) return true;
     }
   } catch {
     // It ended, or belongs to somebody else.
   }
   return false;
+}
+
+function linkTarget(path: string): string {
+  try {
+    return Deno.readLinkSync(path);
+  } catch {
+    return ""; // Closed meanwhile.
+  }
 }
 
 async function commandLine(pid: number): Promise<string | undefined> {

@@ -185,7 +185,10 @@ test("a server that somebody else left behind makes no service ready", async () 
   };
   const error = await assertRejects(() => service(spec), ServiceStartError);
   listener.close();
-  assertStringIncludes(error.probes.at(-1)!.reason!, "held by another process");
+  assert(error.probes.length > 0 && error.probes.every(({ ok }) => !ok));
+  // On a busy machine the last try may have been cut off before it knew.
+  const reasons = error.probes.map(({ reason }) => reason).join("\n");
+  assertStringIncludes(reasons, "held by another process");
 });
 
 test("jobs #93 a server on either loopback is found", async () => {
