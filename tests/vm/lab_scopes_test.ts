@@ -20,7 +20,8 @@ labTest(
     try {
       await inScope("file", async (file) => {
         const vm = await lab.vm("v", "tiny").boot();
-        // The first watch opens what all watches share.
+        // The machine's own watch, for barriers, is there; and the first watch opens what all watches share.
+        await vm.run("belljar-barrier ready 1 60", { check: true });
         await (await vm.watch("/tmp")).close();
         const before = await vm.counters();
         const report = await inScope("first test", async () => {

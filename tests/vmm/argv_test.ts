@@ -93,7 +93,7 @@ Deno.test("acceleratorArgs() of a probe are those of machines", () => {
 });
 
 Deno.test("kernelCmdline() puts the base first and the author's last words last", async (t) => {
-  const base = "console=ttyS0 quiet panic=-1 cryptomgr.notests";
+  const base = "console=ttyS0 quiet panic=-1 cryptomgr.notests no_timer_check";
   const rows = [
     [{ image: "" }, base],
     [{ image: "root=/dev/vda" }, `${base} root=/dev/vda`],

@@ -6,6 +6,7 @@ const BASE: readonly (readonly [word: string, why: string])[] = [
   ["quiet", "a tenth of the boot; the agent pushes warnings from /dev/kmsg once it runs"],
   ["panic=-1", "with -action reboot=shutdown a panic ends the machine if nothing reports it"],
   ["cryptomgr.notests", "0.88 of the boot under TCG: the self-tests of ciphers are waited for"],
+  ["no_timer_check", "on a busy host an emulated timer may miss its check: the kernel panics then"],
 ];
 
 /** What {@linkcode kernelCmdline} puts together. */
