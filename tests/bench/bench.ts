@@ -90,7 +90,10 @@ export async function output(
   ]);
   if (status.success) return stdout;
   const words = [command, ...options.args ?? []].join(" ");
-  throw new Error(`"${words}" ended with ${status.signal ?? status.code}:\n${stdout}${stderr}`);
+  const lastWords = `${stdout}${stderr}`.trim().split("\n").at(-1);
+  throw new Error(
+    `"${words}" ended with ${status.signal ?? status.code}: ${lastWords}\n${stdout}${stderr}`,
+  );
 }
 
 /** The flags by which `deno` finds the packages that this process has. */

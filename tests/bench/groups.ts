@@ -3,6 +3,7 @@ import type { Group } from "./bench.ts";
 import { binaryRows } from "./binary.ts";
 import { clonesRows } from "./clones.ts";
 import { outputRows } from "./flow.ts";
+import { commandRows } from "./commands.ts";
 import { idleRows } from "./idle.ts";
 import { killsRows } from "./kills.ts";
 import { runnerRows } from "./runner.ts";
@@ -27,6 +28,11 @@ export const GROUPS: readonly Group[] = [
     name: "throughput",
     what: "bytes per second per transport, against the raw transport",
     measure: throughputRows,
+  },
+  {
+    name: "run",
+    what: "commands in a guest, against qemu-guest-agent and ssh",
+    measure: commandRows,
   },
   { name: "clones", what: "memory of ten clones, and all at once", measure: clonesRows },
   { name: "snapshot", what: "time and memory of templates and snapshots", measure: snapshotRows },

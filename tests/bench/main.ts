@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { deadline } from "@std/async";
 import { parseArgs } from "@std/cli/parse-args";
 import { closeCurrentRun } from "../../src/host/mod.ts";
 import { hostRun, vmmFor } from "../../src/vmm/mod.ts";
@@ -37,6 +38,12 @@ interface Options {
   json?: string;
   check: boolean;
 }
+
+/** A group that takes longer than this hangs. */
+const GROUP_LIMIT_MS = 40 * 60_000;
+
+/** Set by a signal; ends the process. */
+let interrupted: Promise<never> | undefined;
 
 class UsageError extends Error {}
 
@@ -87,8 +94,9 @@ async function measure({ groups, effort, quick }: Options): Promise<Report> {
     progress(`==> ${name}: ${what}`);
     const began = performance.now();
     try {
-      rows.push(...await measure(bench));
+      rows.push(...await deadline(measure(bench), GROUP_LIMIT_MS));
     } catch (error) {
+      if (interrupted) await interrupted; // does not return
       progress(error instanceof Error ? error.stack ?? error.message : String(error));
       rows.push({
         id: name,
@@ -121,15 +129,16 @@ async function firstMachine(): Promise<{ accelerator: string; acceleratorWhy: st
 
 /** Ends everything at Ctrl-C: what was started belongs to the run, and ends with it. */
 function endOnSignals(): void {
+  // What is measured fails by the end of its machines; nobody is left to be told.
+  globalThis.addEventListener("unhandledrejection", (event) => {
+    if (interrupted) event.preventDefault();
+  });
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129]] as const) {
     Deno.addSignalListener(signal, () => {
+      if (interrupted) return;
       progress(`${signal}: ending what was started`);
-      // What is measured fails by this; nobody is left to be told.
-      globalThis.addEventListener("unhandledrejection", (event) => event.preventDefault());
-      closeCurrentRun().then(() => Deno.exit(code), (error) => {
-        progress(errorText(error));
-        Deno.exit(code);
-      });
+      interrupted = closeCurrentRun().catch((error) => progress(errorText(error)))
+        .then(() => Deno.exit(code));
     });
   }
 }
@@ -166,6 +175,7 @@ async function main(): Promise<number> {
     }
     return options.check && report.rows.some(({ met }) => met === false) ? 1 : 0;
   } finally {
+    if (interrupted) await interrupted;
     await closeCurrentRun();
   }
 }
