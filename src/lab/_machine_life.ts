@@ -83,6 +83,7 @@ export class MachineLife {
       // The machine's loops outlive the test that booted it.
       const machine = await runScope().run(launch);
       this.#grant = granted;
+      if (machine.info.how === "clone") granted.isClone?.(machine.info.pid);
       this.#adopt(machine);
     } catch (error) {
       granted?.release();

@@ -21,6 +21,8 @@ export interface ResourceRequest {
 export interface ResourceGrant {
   /** Gives them back; harmless when called again. */
   release(): void;
+  /** Says that they serve one clone, run by this process: it may be charged what it uses, not what it could. */
+  isClone?(pid: number): void;
 }
 
 /** A fixture that a machine shall be resumed from. */

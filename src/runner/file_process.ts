@@ -71,6 +71,8 @@ export class FileProcess {
   #loaded = false;
   #interrupted = false;
   #grants = new Map<number, () => void>();
+  /** Tell the pool that what was granted serves a clone. */
+  #clones = new Map<number, (pid: number) => void>();
   #timers = new Set<ReturnType<typeof setTimeout>>();
   #watchdog = new Watchdog({
     ping: (n) => void this.#channel?.send({ type: "ping", n }),
@@ -181,6 +183,7 @@ export class FileProcess {
         ]);
       } else if (message.type === "pong") this.#watchdog.answer(message.n);
       else if (message.type === "reserve") this.#reserve(message);
+      else if (message.type === "clone") this.#clones.get(message.id)?.(message.pid);
       else if (message.type === "release") this.#release(message.id);
       else if (message.type === "listed") {
         this.#listed = message.tests;
@@ -198,6 +201,7 @@ export class FileProcess {
     this.#grants.set(id, () => abort.abort());
     pool.reserve({ file, memoryBytes, cpus, names }, abort.signal).then((grant) => {
       this.#grants.set(id, () => grant.release());
+      this.#clones.set(id, (pid) => grant.isClone(pid));
       void channel.send({ type: "granted", id });
     }, (error) => {
       this.#grants.delete(id);
@@ -210,6 +214,7 @@ export class FileProcess {
   #release(id: number): void {
     this.#grants.get(id)?.();
     this.#grants.delete(id);
+    this.#clones.delete(id);
   }
 
   #event(event: BelljarEvent): void {

@@ -1,3 +1,4 @@
+import { processMemory } from "../host/mod.ts";
 import { formatBytes } from "../values/mod.ts";
 
 /** What a machine of a file needs. */
@@ -21,6 +22,8 @@ export interface Refusal {
 export interface PoolGrant {
   /** Gives it back; harmless when called again. */
   release(): void;
+  /** Says that it serves one clone, run by this process: a clone costs what it dirties. */
+  isClone(pid: number): void;
 }
 
 /** What is used and what there is. */
@@ -43,6 +46,8 @@ export interface PoolOptions {
   onWait?: (request: PoolRequest, waitingFor: string) => void;
   /** Whether the host is short of memory now. */
   isShort?: () => Promise<boolean>;
+  /** What a process has of the host's memory; `undefined` if it cannot be told. */
+  memoryOf?: (pid: number) => Promise<number | undefined>;
 }
 
 /** Thrown into the wait for a request that will never be granted. */
@@ -62,9 +67,20 @@ interface Waiting extends PoolRequest {
 }
 
 interface Held {
+  /** What it is charged. */
   memoryBytes: number;
   cpus: number;
+  /** What was asked for: the most that it can come to use. */
+  fullBytes: number;
+  /** The process that runs it, if it is a clone. */
+  clonePid?: number;
 }
+
+/** Share of its memory that a clone is charged until it was measured, and the least afterwards. */
+const FIRST_SHARE = 1 / 2;
+const LEAST_SHARE = 1 / 4;
+/** Room that a measured clone is left to grow in before the next look. */
+const GROWTH = 1.5;
 
 /** Longest pause because of memory pressure, and time between two looks at it. */
 const MAX_PAUSE_MS = 30_000;
@@ -80,7 +96,8 @@ export class Pool {
   #queue: Waiting[] = [];
   #pausedSince: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #pumping = false;
+  #pumping: PromiseWithResolvers<void> | undefined;
+  #pumpAgain = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -179,16 +196,29 @@ export class Pool {
   }
 
   async #pump(): Promise<void> {
-    if (this.#pumping) return;
-    this.#pumping = true;
+    // What happens while it looks at the host is looked at again, not lost.
+    this.#pumpAgain = true;
+    if (this.#pumping) return await this.#pumping.promise;
+    const pumping = this.#pumping = Promise.withResolvers<void>();
     try {
-      for (let next = this.#next(); next; next = this.#next()) {
-        if (!this.#fits(next) || await this.#isPaused()) break;
-        this.#remove(next);
-        next.resolve(this.#grant(next));
+      while (this.#pumpAgain) {
+        this.#pumpAgain = false;
+        await this.#grantWhatFits();
       }
     } finally {
-      this.#pumping = false;
+      this.#pumping = undefined;
+      pumping.resolve();
+    }
+  }
+
+  async #grantWhatFits(): Promise<void> {
+    for (let next = this.#next(); next; next = this.#next()) {
+      // What clones use is looked at when somebody would have to wait for it.
+      if (!this.#fits(next) && !(await this.#measureClones() && this.#fits(next))) return;
+      if (await this.#isPaused()) return;
+      if (!this.#queue.includes(next)) continue; // given up meanwhile
+      this.#remove(next);
+      next.resolve(this.#grant(next));
     }
   }
 
@@ -205,7 +235,7 @@ export class Pool {
   }
 
   #grant({ file, memoryBytes, cpus }: Waiting): PoolGrant {
-    const held: Held = { memoryBytes, cpus };
+    const held: Held = { memoryBytes, cpus, fullBytes: memoryBytes };
     const all = this.#held.get(file) ?? new Set();
     this.#held.set(file, all.add(held));
     this.#options.onChange?.(this.used);
@@ -216,7 +246,32 @@ export class Pool {
         this.#options.onChange?.(this.used);
         void this.#pump();
       },
+      isClone: (pid) => {
+        if (!all.has(held)) return;
+        held.clonePid = pid;
+        held.memoryBytes = held.fullBytes * FIRST_SHARE;
+        this.#options.onChange?.(this.used);
+        void this.#pump();
+      },
     };
+  }
+
+  /** Charges each clone what it uses by now. Returns whether that made a difference. */
+  async #measureClones(): Promise<boolean> {
+    const { memoryOf = pssOf } = this.#options;
+    const clones = [...this.#held.values()].flatMap((held) => [...held])
+      .filter(({ clonePid }) => clonePid !== undefined);
+    const changes = await Promise.all(clones.map(async (held) => {
+      const used = await memoryOf(held.clonePid!);
+      if (used === undefined) return false; // it is about to be given back
+      const before = held.memoryBytes;
+      const charge = Math.max(used * GROWTH, held.fullBytes * LEAST_SHARE);
+      held.memoryBytes = Math.round(Math.min(charge, held.fullBytes));
+      return held.memoryBytes !== before;
+    }));
+    if (!changes.includes(true)) return false;
+    this.#options.onChange?.(this.used);
+    return true;
   }
 
   /** A host that is short of memory starts nothing new for a while, unless nothing of ours could end meanwhile. */
@@ -247,6 +302,10 @@ export class Pool {
       formatBytes(Math.max(0, free))
     } are free`;
   }
+}
+
+async function pssOf(pid: number): Promise<number | undefined> {
+  return (await processMemory(pid))?.pssBytes;
 }
 
 /** Whether tasks of this host had to wait for memory for a good part of the last ten seconds. */

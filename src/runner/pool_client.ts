@@ -59,6 +59,9 @@ export class PoolClient {
         if (isHeld) this.#send({ type: "release", id });
         isHeld = false;
       },
+      isClone: (pid) => {
+        if (isHeld) this.#send({ type: "clone", id, pid });
+      },
     };
   }
 

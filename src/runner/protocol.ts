@@ -46,6 +46,8 @@ export type FromChild =
   | { type: "pong"; n: number; overdueMs: number }
   /** Asks the run's pool for the resources of machines. */
   | { type: "reserve"; id: number; memoryBytes: number; cpus: number; names: string[] }
+  /** What was reserved serves one clone, run by the process `pid`. */
+  | { type: "clone"; id: number; pid: number }
   /** Gives them back, or does not want them any more. */
   | { type: "release"; id: number }
   | { type: "listed"; tests: ListedTest[]; note?: string }

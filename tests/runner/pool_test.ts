@@ -78,6 +78,64 @@ Deno.test("Pool refuses the request that closes a circle of files that hold and 
   a.release();
 });
 
+Deno.test("Pool charges a clone half of its memory first, then what it uses, and never more than it has", async () => {
+  const used = new Map([[1, 60 * MIB], [2, 190 * MIB]]);
+  const pool = new Pool({
+    memoryBytes: 1000 * MIB,
+    cpus: 10,
+    memoryOf: (pid) => Promise.resolve(used.get(pid)),
+  });
+  const mib = () => pool.used.memoryBytes / MIB;
+  const first = await pool.reserve(request("a", 256));
+  assertEquals(mib(), 256);
+  first.isClone(1);
+  assertEquals(mib(), 128);
+  const second = await pool.reserve(request("b", 256));
+  second.isClone(2);
+  assertEquals(mib(), 256);
+  // Nobody has to wait: nobody looks.
+  const booted = await pool.reserve(request("c", 600));
+  assertEquals(mib(), 856);
+  const waiting = pool.reserve(request("d", 60));
+  const grant = await waiting;
+  assertEquals(mib(), 916);
+  // Half of each was too much for one and too little for the other: 90 and 256 instead of 128 and 128.
+  const late = pool.reserve(request("e", 100));
+  assertEquals(await isSettled(late), false);
+  assertEquals(mib(), 90 + 256 + 600 + 60);
+  used.set(2, 100 * MIB);
+  grant.release();
+  (await late).release();
+  assertEquals(mib(), 90 + 150 + 600);
+  // What cannot be measured is charged as before; the charge ends with the grant.
+  used.clear();
+  for (const one of [first, second, booted]) one.release();
+  first.isClone(1);
+  assertEquals(pool.used, { memoryBytes: 0, cpus: 0, files: 0 });
+});
+
+Deno.test("Pool lets those wait no longer than a clone is known to be one", async () => {
+  const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 10, memoryOf: () => Promise.resolve(0) });
+  const first = await pool.reserve(request("a", 800));
+  const second = pool.reserve(request("b", 500));
+  assertEquals(await isSettled(second), false);
+  first.isClone(Deno.pid);
+  (await second).release();
+  first.release();
+  assertEquals(pool.used.files, 0);
+});
+
+Deno.test("Pool measures clones by what the host says of their processes", async () => {
+  const pool = new Pool({ memoryBytes: 4 * 1024 * MIB, cpus: 10 });
+  const grant = await pool.reserve(request("a", 4 * 1024));
+  grant.isClone(Deno.pid);
+  const more = await pool.reserve(request("b", 2_500));
+  const charged = pool.used.memoryBytes - 2_500 * MIB;
+  assertEquals(charged, 1024 * MIB); // This process uses less than the least share.
+  grant.release();
+  more.release();
+});
+
 Deno.test("Pool never refuses processors, and lets files share them", async () => {
   const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 2 });
   const grants: PoolGrant[] = [];
