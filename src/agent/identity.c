@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "init.h"
 #include "machine.h"
 
 #define MAX_SEED 512
@@ -170,6 +171,17 @@ static int fail_step(struct call *c, const char *step, int result)
 	return result;
 }
 
+/* Process 1 hands it to the agent that it starts if this one ends: the machine's secret is not the template's any more. */
+static int tell_init(const struct mp_val *secret)
+{
+	uint8_t order[1 + WIRE_SECRET_SIZE] = { INIT_ORDER_SECRET };
+	if (agent.init_fd < 0)
+		return 0;
+	memcpy(order + 1, secret->data, WIRE_SECRET_SIZE);
+	ssize_t n = send(agent.init_fd, order, sizeof(order), MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n == (ssize_t)sizeof(order) ? 0 : n < 0 ? -errno : -EIO;
+}
+
 int start_clone(struct call *c)
 {
 	const struct mp_val *epoch = &c->f[F_CLONE_EPOCH], *secret = &c->f[F_CLONE_SECRET];
@@ -191,6 +203,8 @@ int start_clone(struct call *c)
 		return fail_step(c, "epoch", result);
 	if (has(c, F_CLONE_MACS) && (result = change_macs(c)))
 		return fail_step(c, "addresses", result);
+	if ((result = tell_init(secret)))
+		return fail_step(c, "secret of process 1", result);
 	memcpy(agent.secret, secret->data, sizeof(agent.secret));
 	memcpy(agent.epoch, epoch->data, sizeof(agent.epoch));
 	return 0;

@@ -175,12 +175,27 @@ static void start_agent(struct state *s)
 	klogctl(CONSOLE_LEVEL_ACTION, NULL, CONSOLE_LEVEL);
 }
 
+/* A letter is what to do with the machine; with a secret after it, what the agent is now asked to prove. */
+static void take_orders(struct state *s)
+{
+	uint8_t order[1 + WIRE_SECRET_SIZE];
+	ssize_t n;
+	while ((n = recv(s->orders, order, sizeof(order), MSG_DONTWAIT)) > 0) {
+		if (n == 1)
+			init_end((char)order[0]);
+		else if (n == sizeof(order) && order[0] == INIT_ORDER_SECRET)
+			memcpy(s->secret, order + 1, sizeof(s->secret));
+	}
+}
+
 static void agent_ended(struct state *s, int status)
 {
 	const char *how = WIFSIGNALED(status) ? "signal" : "code";
 	int number = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 	s->agent = -1;
 	s->last_status = status;
+	/* Its last words count for the next one. */
+	take_orders(s);
 	if (s->starts >= MAX_STARTS) {
 		fprintf(stderr, "belljar: the agent ended again (%s %d); it is not restarted\n", how, number);
 		return;
@@ -274,9 +289,8 @@ static void run(struct state *s)
 		};
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
 			continue;
-		char how;
-		if (fds[1].revents & POLLIN && recv(s->orders, &how, 1, MSG_DONTWAIT) == 1)
-			init_end(how);
+		if (fds[1].revents & POLLIN)
+			take_orders(s);
 		if (fds[1].revents & POLLHUP)
 			close_fd(&s->orders);
 		if (fds[0].revents)

@@ -2,6 +2,9 @@
 #ifndef INIT_H
 #define INIT_H
 
+/* What the agent tells process 1: one letter of init_end(), or this one and a secret after it. */
+#define INIT_ORDER_SECRET 's'
+
 int init_main(void);
 
 /* init_system.c: what a bare kernel lacks. Each goes on after a failure, and says so on the console. */

@@ -1,7 +1,14 @@
 import { BelljarError } from "../errors.ts";
 import { resolveImage } from "../image/mod.ts";
 import { setLabProviders } from "../lab/mod.ts";
-import { type MachineSpec, type SavedState, type Vmm, type VmmChoice, vmmFor } from "../vmm/mod.ts";
+import {
+  type MachineSpec,
+  type SavedState,
+  type StateKeyOptions,
+  type Vmm,
+  type VmmChoice,
+  vmmFor,
+} from "../vmm/mod.ts";
 import type { LoadedConfig } from "./config.ts";
 import { Fixtures } from "./fixtures/mod.ts";
 
@@ -100,8 +107,8 @@ class DefaultingVmm implements Vmm {
     return this.#inner.openState(path);
   }
 
-  stateKey(): Promise<string> {
-    return this.#inner.stateKey();
+  stateKey(options: StateKeyOptions = {}): Promise<string> {
+    return this.#inner.stateKey({ transport: this.#defaults.transport, ...options });
   }
 
   #filled(spec: MachineSpec): MachineSpec {

@@ -182,6 +182,12 @@ export interface SavedState extends AsyncDisposable {
   moveTo(path: string): Promise<void>;
 }
 
+/** Options for {@linkcode Vmm.stateKey}. */
+export interface StateKeyOptions {
+  /** What machines are asked to be reached by. @default {"auto"} */
+  transport?: TransportChoice;
+}
+
 /** Starts machines. */
 export interface Vmm {
   readonly name: VmmName;
@@ -196,5 +202,5 @@ export interface Vmm {
    */
   openState(path: string): Promise<SavedState>;
   /** Changes when machines of before can no longer be started from their saved states. */
-  stateKey(): Promise<string>;
+  stateKey(options?: StateKeyOptions): Promise<string>;
 }

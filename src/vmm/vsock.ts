@@ -64,6 +64,11 @@ interface Missing {
   next: string;
 }
 
+/** Whether this host can give machines an address. */
+export async function vsockAvailable(device: string): Promise<boolean> {
+  return await vsockObstacle(device) === undefined;
+}
+
 /** Why this host cannot give machines an address; `undefined` if it can. */
 async function vsockObstacle(device: string): Promise<Missing | undefined> {
   try {

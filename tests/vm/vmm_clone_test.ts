@@ -3,6 +3,7 @@ import { AgentLostError, HostError, StateError } from "../../src/errors.ts";
 import { setEventSink } from "../../src/scope/mod.ts";
 import type { Machine } from "../../src/vmm/mod.ts";
 import { QemuVmm } from "../../src/vmm/mod.ts";
+import type { QemuMachine } from "../../src/vmm/qemu/machine.ts";
 import { makeTempDir } from "../host/_temp.ts";
 import { LIMIT_MS, openVmm, shell, type TestVmm, untilNoProcesses, utf8 } from "./_vmm.ts";
 
@@ -254,6 +255,9 @@ Deno.test("a clone whose agent crashes has it back, as the same machine", async 
   await again.promise;
   assert(first.lost instanceof AgentLostError);
   assertEquals(await shell(machine.client!, "cat /tmp/kept; hostname"), "kept\nphoenix\n");
+  // Nobody who has the template's files may talk to the agent that process 1 has started again.
+  const { auth, bootSecret } = machine as QemuMachine;
+  assertNotEquals(auth!.secret, bootSecret);
 });
 
 Deno.test("ten clones of one template answer at once", async () => {

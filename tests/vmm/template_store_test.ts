@@ -20,6 +20,8 @@ const FACTS = {
 /** Fills a folder with an entry whose content is made up: the store looks at checksums only. */
 async function build(dir: string, text = "state"): Promise<void> {
   await makeRamFile(`${dir}/${ENTRY_FILES.ram}`, RAM_BYTES);
+  using ram = await Deno.open(`${dir}/${ENTRY_FILES.ram}`, { write: true });
+  await ram.write(new TextEncoder().encode("a guest's memory"));
   await Deno.writeTextFile(`${dir}/${ENTRY_FILES.state}`, text);
   await Deno.writeTextFile(`${dir}/${ENTRY_FILES.console}`, "console");
   const auth = drawSecret();
@@ -93,6 +95,59 @@ Deno.test("TemplateStore evicts what was used longest ago, but nothing of the la
   assertEquals(await small.evict(), ["b", "c"]);
   assertEquals((await names(dir.path)).filter((name) => !name.endsWith(".lock")), ["a"]);
 });
+
+Deno.test("TemplateStore replaces an entry that others mark as used all the time", async () => {
+  await using dir = await makeTempDir();
+  const path = `${dir.path}/a`;
+  let isOver = false;
+  const marks = (async () => {
+    while (!isOver) {
+      await Deno.writeTextFile(`${path}/used`, "").catch(() => {}); // between two entries
+    }
+  })();
+  try {
+    for (let round = 0; round < 30; round++) {
+      const store = new TemplateStore({ dir: dir.path, capBytes: 1e9 });
+      const { built } = await store.get("a", (fresh) => build(fresh, `state ${round}`));
+      assert(built);
+      await Deno.truncate(`${path}/manifest.json`, 40);
+    }
+  } finally {
+    isOver = true;
+    await marks;
+  }
+  assertEquals(await names(dir.path), ["a", "a.lock"]);
+});
+
+Deno.test("TemplateStore builds anew what a power loss has left under a whole name", async (t) => {
+  const files = Object.values(ENTRY_FILES).filter((name) =>
+    !["initrd", "root.qcow2", "secret", "console.log"].includes(name)
+  );
+  for (const name of files) {
+    for (const [how, damage] of [["truncated", cut], ["zeroed", zero]] as const) {
+      await t.step(`${name} ${how}`, async () => {
+        await using dir = await makeTempDir();
+        const open = () => new TemplateStore({ dir: dir.path, capBytes: 1e9 });
+        await open().get("a", build);
+        await damage(`${dir.path}/a/${name}`);
+        const { entry, built } = await open().get("a", (fresh) => build(fresh, "again"));
+        assertEquals([built, new TextDecoder().decode(entry.state)], [true, "again"]);
+        assertEquals(await names(dir.path), ["a", "a.lock"]);
+      });
+    }
+  }
+});
+
+async function cut(path: string): Promise<void> {
+  await Deno.truncate(path, 0);
+}
+
+/** As file systems leave a file whose size was written, and its content was not. */
+async function zero(path: string): Promise<void> {
+  const { size } = await Deno.stat(path);
+  await Deno.truncate(path, 0);
+  await Deno.truncate(path, size);
+}
 
 Deno.test("readEntry() finds every kind of damage", async (t) => {
   const rows: [string, (dir: string) => Promise<unknown>][] = [

@@ -55,6 +55,8 @@ export class AgentLink {
   /** Set while conversations begin and end by the harness' own doing. */
   #expectPort = true;
   #machineEnded = false;
+  /** Whether the agent runs under our own process 1. */
+  #underInit = false;
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
@@ -105,6 +107,7 @@ export class AgentLink {
         onEvent: (event) => this.#onControlEvent(event),
       });
       this.#control = control;
+      this.#underInit = control.agent.role === "init";
       if (this.#options.info.transport !== "vsock") this.#client = control;
       this.#expectPort = false;
       control.closed.then((reason) => this.#onLost(control, reason));
@@ -183,8 +186,9 @@ export class AgentLink {
         next: "see the console; process 1 starts the agent again once",
       }),
     );
-    // Process 1 hands the agent the secret that came with the boot.
-    this.reconnect({ ...drawSecret(), secret: bootSecret }, RESTART_MS)
+    // Process 1 was told the machine's own secret. Others start their agent with the one that came with the boot.
+    const secret = this.#underInit && this.#auth ? this.#auth.secret : bootSecret;
+    this.reconnect({ ...drawSecret(), secret }, RESTART_MS)
       .then(onAgent, () => drop("its agent did not come back"));
   }
 

@@ -123,6 +123,11 @@ export class QemuMachine implements Machine {
     return this.#link.auth;
   }
 
+  /** What an agent knows that boots again. */
+  get bootSecret(): Uint8Array {
+    return this.#parts.bootSecret;
+  }
+
   onAgent(fn: (client: AgentClient) => void): () => void {
     this.#listeners.add(fn);
     return () => this.#listeners.delete(fn);

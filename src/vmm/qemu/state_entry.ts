@@ -58,8 +58,8 @@ export interface StateEntry {
   console: Uint8Array;
 }
 
-/** Changes whenever files of an entry change their meaning. */
-const VERSION = 2;
+/** Changes whenever files of an entry change their meaning; part of every key by which entries are found. */
+export const ENTRY_VERSION = 3;
 
 /** Names of the files of an entry. */
 export const ENTRY_FILES = {
@@ -92,7 +92,7 @@ export async function sealEntry(
   await writeJson(
     `${dir}/${ENTRY_FILES.manifest}`,
     {
-      version: VERSION,
+      version: ENTRY_VERSION,
       ...facts,
       stateSha256: await sha256Hex(await Deno.readFile(`${dir}/${ENTRY_FILES.state}`)),
       ramSize: size,
@@ -118,7 +118,7 @@ export async function readEntry(
   if (!manifest) {
     return await exists(dir) ? { damage: "its manifest is missing or damaged" } : undefined;
   }
-  if (manifest.version !== VERSION) return { damage: `it is of version ${manifest.version}` };
+  if (manifest.version !== ENTRY_VERSION) return { damage: `it is of version ${manifest.version}` };
   const secrets = await readSecrets(dir);
   if (!secrets) return { damage: "its secrets are missing or damaged" };
   try {

@@ -6,6 +6,7 @@ import { qemuArgs } from "./argv.ts";
 import { rootDisk, templateFiles } from "./clone.ts";
 import type { QemuBinary } from "./binary.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
+import { ENTRY_VERSION } from "./state_entry.ts";
 
 /** Everything that a template depends on. */
 export interface TemplateInputs {
@@ -48,7 +49,8 @@ export async function templateKey(
   const files = await Promise.all(
     templateFiles(spec).map(async ({ content, ...rest }) => [rest, await sha256Hex(content)]),
   );
-  const parts = [VERSION, PROTOCOL_VERSION, qemu.version, args, image.digest, cpu, files];
+  const versions = [VERSION, PROTOCOL_VERSION, ENTRY_VERSION];
+  const parts = [versions, qemu.version, args, image.digest, cpu, files];
   return (await sha256Hex(JSON.stringify(parts))).slice(0, 32);
 }
 

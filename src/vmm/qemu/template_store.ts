@@ -37,9 +37,8 @@ export class TemplateStore {
   ): Promise<{ entry: StateEntry; built: boolean }> {
     const known = await this.#verified.get(key)?.catch(() => undefined); // its caller has the error
     if (known && await this.#touch(key)) return { entry: known, built: false };
-    const entry = this.#find(key);
-    const found = await entry;
-    if (found) {
+    const found = await this.#find(key);
+    if (found && !("damage" in found)) {
       this.#verified.set(key, Promise.resolve(found));
       return { entry: found, built: false };
     }
@@ -47,18 +46,20 @@ export class TemplateStore {
     await ensureOwnedDir(this.#options.dir);
     return await withFileLock(`${path}.lock`, async () => {
       const meanwhile = await this.#find(key);
-      if (meanwhile) {
+      if (meanwhile && "damage" in meanwhile) {
+        this.#warn(key, meanwhile.damage);
+      } else if (meanwhile) {
         this.#verified.set(key, Promise.resolve(meanwhile));
         return { entry: meanwhile, built: false };
       }
       await this.#removeLeftovers(key);
       await this.evict();
-      const fresh = `${this.#options.dir}/${NEW_MARK}${key}-${crypto.randomUUID().slice(0, 8)}`;
+      const fresh = this.#passingPath(key);
       await Deno.mkdir(fresh, { mode: 0o700 });
       try {
         await build(fresh);
         await syncEntry(fresh);
-        await removeTree(path);
+        await this.#discard(key);
         await Deno.rename(fresh, path);
       } catch (error) {
         await removeTree(fresh);
@@ -77,11 +78,36 @@ export class TemplateStore {
     }, { signal });
   }
 
-  /** Removes an entry that turned out to be unusable. */
+  /** Removes an entry that turned out to be unusable, unless somebody is building another one in its place. */
   async drop(key: string, why: string): Promise<void> {
     this.#verified.delete(key);
+    this.#warn(key, why);
+    using lock = await tryLockFile(`${this.#path(key)}.lock`, { create: true });
+    if (lock) await this.#discard(key);
+  }
+
+  #warn(key: string, why: string): void {
     emitEvent("warning", { message: `template ${key} is built again: ${why}` });
-    await removeTree(this.#path(key));
+  }
+
+  /**
+   * Takes an entry away in one step: others either find all of it or nothing, and what they write into it meanwhile (the
+   * mark of its use) cannot keep its name taken.
+   */
+  async #discard(key: string): Promise<void> {
+    const away = this.#passingPath(key);
+    try {
+      await Deno.rename(this.#path(key), away);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return;
+      throw error;
+    }
+    await removeTree(away);
+  }
+
+  /** A folder that is swept once nobody holds the key's lock. */
+  #passingPath(key: string): string {
+    return `${this.#options.dir}/${NEW_MARK}${key}-${crypto.randomUUID().slice(0, 8)}`;
   }
 
   /** Removes what was used longest ago until the rest fits, and what killed builders left. */
@@ -101,7 +127,7 @@ export class TemplateStore {
     const removed: string[] = [];
     for (const { key, bytes, usedMs } of entries.toSorted((a, b) => a.usedMs - b.usedMs)) {
       if (total <= this.#options.capBytes || Date.now() - usedMs < RECENT_MS) break;
-      await removeTree(this.#path(key));
+      await this.#discard(key);
       this.#verified.delete(key);
       total -= bytes;
       removed.push(key);
@@ -113,13 +139,9 @@ export class TemplateStore {
     return `${this.#options.dir}/${key}`;
   }
 
-  async #find(key: string): Promise<StateEntry | undefined> {
+  async #find(key: string): Promise<StateEntry | { damage: string } | undefined> {
     const entry = await readEntry(this.#path(key));
-    if (!entry) return undefined;
-    if ("damage" in entry) {
-      await this.drop(key, entry.damage);
-      return undefined;
-    }
+    if (!entry || "damage" in entry) return entry;
     return await this.#touch(key) ? entry : undefined;
   }
 

@@ -5,8 +5,15 @@ import { PROTOCOL_VERSION, VERSION } from "../../wire/mod.ts";
 import { sha256Hex } from "../_hash.ts";
 import { hostRun } from "../host_run.ts";
 import { drawSecret } from "../identity.ts";
-import { chooseTransport, type TransportDecision } from "../vsock.ts";
-import type { Accelerator, Machine, MachineSpec, SavedState, Vmm } from "../types.ts";
+import { chooseTransport, type TransportDecision, vsockAvailable } from "../vsock.ts";
+import type {
+  Accelerator,
+  Machine,
+  MachineSpec,
+  SavedState,
+  StateKeyOptions,
+  Vmm,
+} from "../types.ts";
 import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts";
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
@@ -17,7 +24,7 @@ import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
 import { type StartContext, startMachine } from "./start.ts";
 import { QemuSavedState, saveMachine } from "./saved_state.ts";
-import { readEntry, type StateEntry } from "./state_entry.ts";
+import { ENTRY_VERSION, readEntry, type StateEntry } from "./state_entry.ts";
 import { hostCpu, templateKey } from "./template_key.ts";
 import { TemplateStore } from "./template_store.ts";
 
@@ -40,6 +47,7 @@ export interface QemuVmmOptions {
 }
 
 const AGENT_MS = 20_000;
+const VSOCK_DEVICE = "/dev/vhost-vsock";
 /** Bytes that templates may take on disk unless somebody says otherwise. */
 export const TEMPLATE_CAP = 4 * 1024 ** 3;
 
@@ -94,10 +102,15 @@ export class QemuVmm implements Vmm {
     return machine;
   }
 
-  async stateKey(): Promise<string> {
+  async stateKey({ transport = "auto" }: StateKeyOptions = {}): Promise<string> {
     const qemu = await findQemu({ path: this.#options.qemu });
     const { accel } = await this.accelerator();
-    const parts = [VERSION, PROTOCOL_VERSION, qemu.version, accel, await hostCpu()];
+    // A machine that can be reached over vsock has a device more.
+    const hasVsock = transport === "serial" ? false : await vsockAvailable(
+      this.#options.vsockDevice ?? VSOCK_DEVICE,
+    );
+    const versions = [VERSION, PROTOCOL_VERSION, ENTRY_VERSION];
+    const parts = [versions, qemu.version, accel, await hostCpu(), hasVsock];
     return (await sha256Hex(JSON.stringify(parts))).slice(0, 32);
   }
 
@@ -283,7 +296,7 @@ export class QemuVmm implements Vmm {
     return chooseTransport({
       machine: spec.name,
       choice: spec.transport ?? "auto",
-      device: this.#options.vsockDevice ?? "/dev/vhost-vsock",
+      device: this.#options.vsockDevice ?? VSOCK_DEVICE,
       obstacle,
     });
   }
