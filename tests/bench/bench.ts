@@ -10,6 +10,8 @@ export interface Effort {
   pings: number;
   commands: number;
   bulkBytes: number;
+  /** Flows of 1 GiB. */
+  flows: number;
   /** Kills of a harness. */
   kills: number;
 }
@@ -21,6 +23,7 @@ export const FULL: Effort = {
   pings: 5_000,
   commands: 200,
   bulkBytes: 256 * 1024 ** 2,
+  flows: 2,
   kills: 20,
 };
 
@@ -31,6 +34,7 @@ export const QUICK: Effort = {
   pings: 1_000,
   commands: 50,
   bulkBytes: 64 * 1024 ** 2,
+  flows: 1,
   kills: 5,
 };
 

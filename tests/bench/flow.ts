@@ -5,7 +5,7 @@ import { mib, ms, type Row } from "./measure.ts";
 
 /** Rows of `output`. Each flow is a harness of its own, so that nothing else is in its memory. */
 export async function outputRows(bench: Bench): Promise<Row[]> {
-  const runs = bench.effort.rounds > 3 ? 3 : 1;
+  const runs = bench.effort.flows;
   bench.tell(`${runs} × 1 GiB, each by a harness of its own`);
   const all: FlowFigures[] = [];
   for (let i = 0; i < runs; i++) {
