@@ -11,6 +11,31 @@ if (import.meta.main) {
     const { runFixtureBuilder } = await import("./src/runner/fixtures/builder.ts");
     await runFixtureBuilder(socket);
   }
+  const early = command === "run" && hasCompiledCode()
+    ? await import("./src/runner/early_file.ts")
+    : undefined;
+  await early?.startEarlyFile();
   const { runCli } = await import("./src/cli/mod.ts");
-  Deno.exit(await runCli(Deno.args));
+  const code = await runCli(Deno.args);
+  await early?.discardEarlyFile();
+  Deno.exit(code);
+}
+
+/**
+ * Whether this compiled program has its cache of compiled code already. Deno writes it when every module that was asked for
+ * so far has been compiled (`cli/rt/code_cache.rs`), so the run that makes it has to load everything at once. One that is
+ * older than the program may be of another: it is removed, and the next run makes it anew.
+ */
+function hasCompiledCode(): boolean {
+  if (!Deno.build.standalone) return false;
+  const cache = `${import.meta.dirname}.cache`;
+  try {
+    const { mtime } = Deno.statSync(cache);
+    const { ctime } = Deno.statSync(Deno.execPath());
+    if (mtime && ctime && mtime > ctime) return true;
+    Deno.removeSync(cache);
+  } catch {
+    // There is none, or it is somebody else's: then the first file starts in its turn.
+  }
+  return false;
 }

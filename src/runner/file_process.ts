@@ -12,6 +12,7 @@ import { formatSeconds } from "../values/mod.ts";
 import { LineChannel } from "./_line_channel.ts";
 import { OutputReader } from "./_output_reader.ts";
 import { Watchdog } from "./_watchdog.ts";
+import { takeEarlyFile, type WaitingFile } from "./early_file.ts";
 import type { Emit } from "./emit.ts";
 import { spawnFile } from "./spawn_file.ts";
 import { type Pool, PoolRefusalError } from "./pool.ts";
@@ -111,16 +112,11 @@ export class FileProcess {
 
   /** Runs the process to its end, whatever that is. */
   async run(): Promise<FileProcessResult> {
-    const { run, index, start, command } = this.#options;
-    const path = join(run.dir, `f${index}`);
-    using listener = Deno.listen({ transport: "unix", path });
-    const [program, ...args] = command as [string, ...string[]];
-    const child = this.#child = await spawnFile(run, program, {
-      args: [...args, path],
-      stdin: "null",
-      stdout: "piped",
-      stderr: "piped",
-    }, this.#options.emit);
+    const { start } = this.#options;
+    const { child, listener: listening, path } = await takeEarlyFile(this.#options.run) ??
+      await this.#spawn();
+    using listener = listening;
+    this.#child = child;
     this.#options.emit("file_started", {
       file: start.file,
       pid: child.pid,
@@ -155,6 +151,25 @@ export class FileProcess {
       });
     }
     return this.#finish(status);
+  }
+
+  async #spawn(): Promise<Omit<WaitingFile, "run">> {
+    const { run, index, command } = this.#options;
+    const path = join(run.dir, `f${index}`);
+    const listener = Deno.listen({ transport: "unix", path });
+    const [program, ...args] = command as [string, ...string[]];
+    try {
+      const child = await spawnFile(run, program, {
+        args: [...args, path],
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      }, this.#options.emit);
+      return { child, listener, path };
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
   }
 
   async #talk(
