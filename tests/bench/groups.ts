@@ -36,9 +36,9 @@ export const GROUPS: readonly Group[] = [
   },
   { name: "clones", what: "memory of ten clones, and all at once", measure: clonesRows },
   { name: "snapshot", what: "time and memory of templates and snapshots", measure: snapshotRows },
-  { name: "output", what: "1 GiB of output from one process", measure: outputRows },
   { name: "idle", what: "memory of the harness per idle machine", measure: idleRows },
   { name: "runner", what: "cost per test and per file", measure: runnerRows },
   { name: "binary", what: "start of the compiled program, and staging", measure: binaryRows },
+  { name: "output", what: "1 GiB of output from one process", measure: outputRows },
   { name: "kills", what: "what random kills of the harness leave", measure: killsRows },
 ];

@@ -23,7 +23,7 @@ ${GROUPS.map(({ name, what }) => `  ${name.padEnd(12)}${what}`).join("\n")}
 
 Options:
   --quick       measure less often
-  --json FILE   keep the numbers, with the machine's description
+  --json FILE   keep the numbers, with the machine's description; written after each group
   --kills N     how many kills the group "kills" makes (default ${FULL.kills}, with --quick ${QUICK.kills})
   --check       status 1 if a target is missed
   -h, --help    this text
@@ -79,8 +79,11 @@ function readOptions(args: string[]): Options | "help" {
   };
 }
 
-/** Measures the groups one after the other. One that fails costs only its own rows, and is told in a row. */
-async function measure({ groups, effort, quick }: Options): Promise<Report> {
+/**
+ * Measures the groups one after the other, and keeps the numbers after each. One that fails costs only its own rows, and is
+ * told in a row.
+ */
+async function measure({ groups, effort, quick, json }: Options): Promise<Report> {
   const run = await hostRun();
   const dir = `${run.dir}/b`;
   await Deno.mkdir(dir, { mode: 0o700 });
@@ -90,6 +93,14 @@ async function measure({ groups, effort, quick }: Options): Promise<Report> {
   progress("==> set-up: image and accelerator");
   const accelerator = await firstMachine();
   const rows: Row[] = [];
+  const report = (): Report => ({
+    version: 1,
+    startedAt: started.toISOString(),
+    seconds: (Date.now() - started.getTime()) / 1000,
+    quick,
+    host: { ...before, ...accelerator, loadAfter: load() },
+    rows,
+  });
   for (const { name, what, measure } of groups) {
     progress(`==> ${name}: ${what}`);
     const began = performance.now();
@@ -107,15 +118,9 @@ async function measure({ groups, effort, quick }: Options): Promise<Report> {
       });
     }
     progress(`    done in ${((performance.now() - began) / 1000).toFixed(0)} s: ${name}`);
+    if (json) await Deno.writeTextFile(json, `${JSON.stringify(report(), undefined, 2)}\n`);
   }
-  return {
-    version: 1,
-    startedAt: started.toISOString(),
-    seconds: (Date.now() - started.getTime()) / 1000,
-    quick,
-    host: { ...before, ...accelerator, loadAfter: load() },
-    rows,
-  };
+  return report();
 }
 
 /** Has everything built that the first machine of a host needs, and finds out how machines run here. */
@@ -170,9 +175,6 @@ async function main(): Promise<number> {
   try {
     const report = await measure(options);
     print(markdown(report));
-    if (options.json) {
-      await Deno.writeTextFile(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
-    }
     return options.check && report.rows.some(({ met }) => met === false) ? 1 : 0;
   } finally {
     if (interrupted) await interrupted;

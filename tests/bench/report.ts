@@ -53,7 +53,7 @@ export function load(): number {
 export function markdown({ host, rows, quick, startedAt, seconds }: Report): string {
   const facts = [
     `${host.cores} cores of ${host.cpu}, ${host.memoryGiB} GiB, Linux ${host.kernel}`,
-    `QEMU ${host.qemu}, Deno ${host.deno}, ${host.accelerator} (${host.acceleratorWhy})`,
+    `QEMU ${host.qemu}, Deno ${host.deno}, ${host.accelerator}`,
     `load ${host.loadBefore} before and ${host.loadAfter} after; ${quick ? "with --quick, " : ""}${
       Math.round(seconds)
     } s from ${startedAt}`,
