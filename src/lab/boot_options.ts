@@ -128,12 +128,7 @@ const BOOT = optionTable<Omit<BootOptions, "signal">>()(
     cmdline: "string",
     cmdlineAppend: "string",
     disks: (value: unknown, name: string) => {
-      each("disks", (disk, at) => {
-        checkOptions(at, disk, DISK);
-        const { id, path, scratch, template } = disk as DiskOptions;
-        if (id === undefined) throw new TypeError(`${at} needs the option id`);
-        exactlyOne(at, { path, scratch, template });
-      })(value, name);
+      each("disks", checkDisk)(value, name);
       const ids = (value as DiskOptions[]).map(({ id }) => id);
       const twice = ids.find((id, i) => ids.indexOf(id) !== i);
       if (twice !== undefined) {
@@ -158,6 +153,14 @@ const BOOT = optionTable<Omit<BootOptions, "signal">>()(
     transport: ["auto", "vsock", "serial"],
   } as const,
 );
+
+/** Checks what describes a disk; `at` is what errors call it. */
+export function checkDisk(disk: unknown, at: string): void {
+  checkOptions(at, disk, DISK);
+  const { id, path, scratch, template } = disk as DiskOptions;
+  if (id === undefined) throw new TypeError(`${at} needs the option id`);
+  exactlyOne(at, { path, scratch, template });
+}
 
 /** Checks the options of `vm.boot()`. */
 export const checkBoot: (options: unknown) => void = registerOptions<BootOptions>("vm.boot()", {
@@ -221,7 +224,8 @@ async function readBootFile({ path, content, from, mode = 0o644 }: BootFileOptio
   }
 }
 
-function diskSpec({ id, path, scratch, template, readonly = false }: DiskOptions): DiskSpec {
+/** What the monitor is told of a disk. */
+export function diskSpec({ id, path, scratch, template, readonly = false }: DiskOptions): DiskSpec {
   const source: DiskSpec["source"] = path !== undefined
     ? { kind: "path", path, format: formatOf(path) }
     : template !== undefined

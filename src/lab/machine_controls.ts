@@ -1,4 +1,4 @@
-import { StateError } from "../errors.ts";
+import { DeadlineError, StateError } from "../errors.ts";
 import {
   type ForwardOptions,
   type GroupOptions,
@@ -20,10 +20,11 @@ import {
   formatSite,
   runScope,
   type Site,
+  timeScale,
   trackOperation,
 } from "../scope/mod.ts";
 import { type Duration, milliseconds, registerOptions } from "../values/mod.ts";
-import type { MachineInfo } from "../vmm/mod.ts";
+import { diskControl, type MachineInfo } from "../vmm/mod.ts";
 import type { AgentClient, OpReply } from "../wire/mod.ts";
 import {
   ask,
@@ -35,6 +36,8 @@ import {
 } from "./_link.ts";
 import { serveGuestBarriers } from "./_guest_barriers.ts";
 import { MachineLife, type VmState } from "./_machine_life.ts";
+import { checkDisk, type DiskOptions, diskSpec, hintFor } from "./boot_options.ts";
+import { Disk } from "./disk.ts";
 import type { Barriers } from "./barrier.ts";
 import { Clock } from "./clock.ts";
 import { Console } from "./console.ts";
@@ -62,6 +65,9 @@ const checkCounters = signalOnly("vm.counters()");
 const checkReset = signalOnly("vm.reset()");
 
 const MAX_WORKERS = 65535;
+const DISK_LINKS = "/dev/disk/by-id";
+/** How long a guest may take to find a disk that was plugged in, before the accelerator's factor. */
+const DISK_MS = 30_000;
 
 /** What can be done with a machine once it was started: its power, its services and workers. */
 export abstract class MachineControls extends GuestOperations {
@@ -229,6 +235,62 @@ export abstract class MachineControls extends GuestOperations {
   /** Its workers whose processes have not ended. */
   protected get livingWorkers(): readonly Worker[] {
     return [...this.#living];
+  }
+
+  /**
+   * Plugs a disk into the running machine; resolves when the guest has it as `/dev/disk/by-id/virtio-<id>`. It goes with
+   * the machine.
+   */
+  async attachDisk(options: DiskOptions): Promise<Disk> {
+    checkDisk(options, "the disk of vm.attachDisk()");
+    const machine = this.life.running("attachDisk");
+    const { id } = options;
+    if (diskControl(machine).ids().includes(id)) {
+      throw new StateError(`Cannot attach disk "${id}" to machine "${this.name}": it has one`, {
+        next: "give it another id",
+      });
+    }
+    await trackOperation({ op: `attachDisk(${JSON.stringify(id)})`, vm: this.name }, async () => {
+      await machine.attachDisk(diskSpec(options));
+      await this.#foundDisk(id);
+    });
+    return this.disk(id);
+  }
+
+  /**
+   * A disk that is plugged in, seen from outside of the guest.
+   *
+   * @throws {RangeError} If there is none of that id.
+   */
+  disk(id: string): Disk {
+    const ids = diskControl(this.life.running("disk")).ids();
+    if (!ids.includes(id)) {
+      throw new RangeError(
+        `Machine "${this.name}" has no disk ${JSON.stringify(id)}: ${hintFor(id, ids)}`,
+      );
+    }
+    const machine = (op: string) => this.life.running(op);
+    return new Disk({ vm: this.name, id, machine, found: () => this.#foundDisk(id) });
+  }
+
+  /** Waits until the guest has a link to a disk; one without agent is not asked. */
+  async #foundDisk(id: string): Promise<void> {
+    if (!this.life.running("disk").client) return;
+    await this.mkdir(DISK_LINKS, { recursive: true });
+    const watch = await this.watch(DISK_LINKS, { kinds: ["create"] });
+    try {
+      const link = `${DISK_LINKS}/virtio-${id}`;
+      const deadline = deadlineIn(DISK_MS * timeScale());
+      while (!await this.exists(link)) {
+        if (await race(watch.next(), deadline, currentSignal()) !== TIMED_OUT) continue;
+        throw new DeadlineError(`Cannot see disk "${id}" in machine "${this.name}"`, {
+          expected: `"${link}" within ${DISK_MS / 1000} s`,
+          next: "see the console: its kernel may have no driver for it",
+        });
+      }
+    } finally {
+      await watch.close();
+    }
   }
 
   /**

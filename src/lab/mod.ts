@@ -4,6 +4,7 @@ export type { FileData } from "./_transfer.ts";
 export type { BootFileOptions, BootOptions, DiskOptions, VmOptions } from "./boot_options.ts";
 export { Claim, type ClaimOptions } from "./claim.ts";
 export { Clock, type ClockReading } from "./clock.ts";
+export { Disk, type DiskParts } from "./disk.ts";
 export { Console, type ConsoleStreamOptions } from "./console.ts";
 export { allowConsole, type ConsoleFindingListener, onConsoleFinding } from "./console_rules.ts";
 export * from "./errors.ts";

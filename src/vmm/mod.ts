@@ -1,5 +1,6 @@
 /** Machines: QEMU and the agent on the host, behind one interface. @module */
 export { ConsoleLog, type ConsoleLogOptions, plainText } from "./console_log.ts";
+export { type DetachedDisk, type DiskControl, diskControl } from "./disk_control.ts";
 export { hostRun } from "./host_run.ts";
 export { LocalVmm, type LocalVmmOptions } from "./local/vmm.ts";
 export type { AccelDecision } from "./qemu/accel.ts";

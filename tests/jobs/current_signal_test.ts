@@ -11,9 +11,11 @@ import {
 } from "../../src/jobs/mod.ts";
 import { currentSignal, Scope, setScopeSignal } from "../../src/scope/mod.ts";
 
-Deno.test.afterAll(closeCurrentRun);
+/** The run's guard is started by the first process, and ends with the run. */
+const closingRun = (): AsyncDisposable => ({ [Symbol.asyncDispose]: closeCurrentRun });
 
 Deno.test("the end of a test's time ends its waits, and what it waits for lives on", async () => {
+  await using _run = closingRun();
   await using file = new Scope("file", { kind: "file" });
   const job = await file.run(() => background("echo up; exec sleep 300"));
   await using table = createJobTable({ persistOutputFiles: false });
@@ -58,6 +60,7 @@ Deno.test("the end of a test's time ends its waits, and what it waits for lives 
 });
 
 Deno.test("a service goes on, and can be stopped, after the time of the test that restarted it", async () => {
+  await using _run = closingRun();
   await using file = new Scope("file", { kind: "file" });
   const checks: number[] = [];
   const web = await file.run(() =>

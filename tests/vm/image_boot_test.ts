@@ -31,7 +31,10 @@ async function bootImage(
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-accel", "tcg,thread=multi,tb-size=64", "-M", "q35", "-cpu", "max", "-m", "256M"],
     ...["-kernel", image.kernel!, "-initrd", `${options.dir}/initrd`],
-    ...["-append", `console=ttyS0 quiet cryptomgr.notests no_timer_check panic=-1 ${image.cmdline}`],
+    ...[
+      "-append",
+      `console=ttyS0 quiet cryptomgr.notests no_timer_check panic=-1 ${image.cmdline}`,
+    ],
     ...["-device", "virtio-serial-pci", "-device", "virtio-rng-pci", "-device", "pvpanic-pci"],
     ...["-serial", "stdio", ...options.args ?? []],
   ];

@@ -146,7 +146,7 @@ function diskArgs({ id, path, format, readonly, port }: DiskPlan): string[] {
     "-device",
     `virtio-blk-pci,id=${id}${
       busOf(port)
-    },drive=${id}-disk,serial=${id},werror=report,rerror=report`,
+    },drive=${id}-disk,serial=${id},share-rw=on,werror=report,rerror=report`,
   ];
 }
 

@@ -22,6 +22,8 @@ export async function plugDisk(qmp: QmpClient, disk: DiskPlan): Promise<void> {
     bus: port,
     drive: `${id}-disk`,
     serial: id,
+    // The harness may write to it too: see DiskControl.
+    "share-rw": true,
     werror: "report",
     rerror: "report",
   });
