@@ -42,13 +42,14 @@ Deno.test("procStat() knows this process and none that is not there", async () =
 Deno.test("groupMembers() leaves out zombies", async () => {
   // The shell does not wait for its first child, which becomes a zombie as soon as it ends.
   const child = spawnDetached("sh", {
-    args: ["-c", "true & sleep 300 & echo; wait $!"],
+    args: ["-c", "true & sleep 300 & echo $!; wait $!"],
     stdout: "piped",
   });
   const reader = child.stdout.getReader();
-  await reader.read();
+  const sleeper = Number(new TextDecoder().decode((await reader.read()).value));
   const members = await groupMembers(child.pid);
-  assert(members.some(({ ppid }) => ppid === child.pid));
+  const pids = members.map(({ pid }) => pid);
+  assert(pids.includes(child.pid) && pids.includes(sleeper), `${pids} without ${sleeper}`);
   assert(members.every(({ pgid, state }) => pgid === child.pid && state !== "Z"));
   Deno.kill(-child.pid, "SIGKILL");
   // Not reaped yet: it is there, but no member.
