@@ -6,7 +6,7 @@
 #include "dispatch.h"
 #include "file_ops.h"
 
-#define OP_PIPE_SIZE (256 * 1024)
+#define OP_PIPE_SIZE (512 * 1024)
 /* Granted to uploads at once: they are to keep the line busy while credit is under way. */
 #define UPLOAD_CREDIT (768u * 1024u)
 

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DATA_CHUNK (64u * 1024u)
+#define DATA_CHUNK WIRE_MAX_DATA
 #define CREDIT_STEP (WIRE_INITIAL_CREDIT / 4)
 #define DRAIN_PER_TURN 16
 /* Control-D: a terminal has no other end of input. */

