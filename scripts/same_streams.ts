@@ -41,6 +41,7 @@ function plain(value: unknown): unknown {
   if (typeof value === "string") {
     return value
       .replace(/^\d+ `/, "N `") // the pid of a process
+      .replace(/\bJob \d+/g, "Job N")
       .replace(/(\/proc\/|\bprocess )\d+/g, "$1N")
       .replace(/\b(127\.0\.0\.1|localhost):\d+/g, "$1:N")
       .replace(/\/tmp\/belljar-[^ ]*/g, "/tmp/…")

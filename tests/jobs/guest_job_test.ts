@@ -178,7 +178,7 @@ test("a service of a guest that crashes is told, and one that cannot start too",
   assertEquals(reason.result.exitCode, 2);
   await db[Symbol.asyncDispose]();
   const port = await freePort();
-  const spec = { name: "web", command: "sleep 300", ready: probe.tcp(port), startTimeout: 0.3 };
+  const spec = { name: "web", command: "sleep 300", ready: probe.tcp(port), startTimeout: 2 };
   const error = await assertRejects(() => startService(spec, place), ServiceStartError);
   assertStringIncludes(error.probes.at(-1)!.reason!, `nobody listens on port ${port}`);
   assertEquals(jobs.list({ state: "running" }), []);
