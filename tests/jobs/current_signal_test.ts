@@ -14,7 +14,7 @@ import { currentSignal, Scope, setScopeSignal } from "../../src/scope/mod.ts";
 /** The run's guard is started by the first process, and ends with the run. */
 const closingRun = (): AsyncDisposable => ({ [Symbol.asyncDispose]: closeCurrentRun });
 
-test("the end of a test's time ends its waits, and what it waits for lives on", async () => {
+Deno.test("the end of a test's time ends its waits, and what it waits for lives on", async () => {
   await using _run = closingRun();
   await using file = new Scope("file", { kind: "file" });
   const job = await file.run(() => background("echo up; exec sleep 300"));
@@ -59,7 +59,7 @@ test("the end of a test's time ends its waits, and what it waits for lives on", 
   assertEquals((await job.kill()).status, "killed:143");
 });
 
-test("a service goes on, and can be stopped, after the time of the test that restarted it", async () => {
+Deno.test("a service goes on, and can be stopped, after the time of the test that restarted it", async () => {
   await using _run = closingRun();
   await using file = new Scope("file", { kind: "file" });
   const checks: number[] = [];
