@@ -92,7 +92,7 @@ test("jobs #19 a daemon in a session of its own has its job's cgroup", async (vm
 });
 
 test("jobs #39 in a machine: much output needs little memory", async (vm) => {
-  const other = await vm.background("sleep 60");
+  const other = await vm.background("exec sleep 3600");
   const before = Deno.memoryUsage().rss;
   let peak = before;
   const watch = setInterval(() => peak = Math.max(peak, Deno.memoryUsage().rss), 20);
