@@ -178,7 +178,8 @@ export class Pool {
     const waits = (file: string) => this.#queue.some((waiting) => waiting.file === file);
     if (this.#memoryOf(last.file) === 0 || !holders.every(waits)) return;
     this.#remove(last);
-    const peak = this.#memoryOf(last.file) + last.memoryBytes;
+    // A claim counts all that its machines could use.
+    const peak = this.#fullMemoryOf(last.file) + last.memoryBytes;
     const others = holders.filter((file) => file !== last.file);
     last.reject(
       new PoolRefusalError({
@@ -294,6 +295,10 @@ export class Pool {
 
   #memoryOf(file: string): number {
     return [...this.#held.get(file) ?? []].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  }
+
+  #fullMemoryOf(file: string): number {
+    return [...this.#held.get(file) ?? []].reduce((sum, { fullBytes }) => sum + fullBytes, 0);
   }
 
   #waitingFor({ memoryBytes, names }: PoolRequest): string {

@@ -125,6 +125,18 @@ Deno.test("Pool lets those wait no longer than a clone is known to be one", asyn
   assertEquals(pool.used.files, 0);
 });
 
+Deno.test("Pool tells a file with clones to claim all of their memory", async () => {
+  const pool = new Pool({ memoryBytes: 800 * MIB, cpus: 10, memoryOf: () => Promise.resolve(0) });
+  const held = await Promise.all(["a", "b"].map((file) => pool.reserve(request(file, 400))));
+  held[0]!.isClone(1); // 100 MiB once it is measured
+  const first = pool.reserve(request("b", 390));
+  assertEquals(await isSettled(first), false);
+  const error = await assertRejects(() => pool.reserve(request("a", 390)), PoolRefusalError);
+  assertStringIncludes(error.refusal.next, 'memory: "790M"');
+  held[0]!.release();
+  for (const grant of [held[1]!, await first]) grant.release();
+});
+
 Deno.test("Pool measures clones by what the host says of their processes", async () => {
   const pool = new Pool({ memoryBytes: 4 * 1024 * MIB, cpus: 10 });
   const grant = await pool.reserve(request("a", 4 * 1024));

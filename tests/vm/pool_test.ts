@@ -30,7 +30,8 @@ Deno.test("files that hold a machine and want another beyond the budget are told
   const file = (own: string, other: string) =>
     `import { lab, test } from "belljar";
     test("two machines", async (t) => {
-      await lab.vm("one", "tiny").boot();
+      // Booted: a clone is charged less than its memory, and two more would fit.
+      await lab.vm("one", "tiny").boot({ cold: true });
       Deno.writeTextFileSync("${own}", "");
       while (!await Deno.stat("${other}").catch(() => undefined)) await new Promise((r) => setTimeout(r, 10));
       await lab.vm("two", "tiny").boot();
