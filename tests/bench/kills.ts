@@ -7,7 +7,7 @@ export async function killsRows(bench: Bench): Promise<Row[]> {
   const { kills } = bench.effort;
   const seed = crypto.getRandomValues(new Uint16Array(1))[0]!;
   bench.tell(`${kills} kills, BELLJAR_SEED=${seed}`);
-  const args = ["test", "-A", "-q", "--no-check", ...dependencyFlags()];
+  const args = ["test", "-A", "--no-check", ...dependencyFlags()];
   const text = await output(bench, Deno.execPath(), {
     args: [...args, "tests/vm/kill_suite_test.ts"],
     cwd: ROOT,
