@@ -1,5 +1,5 @@
 /** Opens each transport twice, under the same circumstances: for an agent, and for raw_echo.c. */
-import { linkOf } from "../../src/lab/_link.ts";
+import { agentOf } from "../lab/agent_of.ts";
 import { lab, type Vm } from "../../src/lab/mod.ts";
 import { resolveImage } from "../../src/image/mod.ts";
 import { type LocalVmm, type Machine, vmmFor } from "../../src/vmm/mod.ts";
@@ -95,7 +95,7 @@ export const openVhost: Opener = async (bench, fn) => {
   const cid = vm.info.cid!;
   const raw = new RawLine(await Deno.connect({ transport: "vsock", cid, port: RAW_PORT }));
   try {
-    return await fn({ client: linkOf(vm).client("bench"), raw });
+    return await fn({ client: agentOf(vm), raw });
   } finally {
     raw.close();
     await vm.kill();
