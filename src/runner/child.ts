@@ -36,6 +36,7 @@ import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
 import { PoolClient } from "./pool_client.ts";
 import { unmetRequirement } from "./requirements.ts";
 import { importTestFile } from "./staging/mod.ts";
+import { dropHugePages } from "./huge_pages.ts";
 import { deepenStacks } from "./stacks.ts";
 
 /** Longest time that loading a file may take on hardware virtualisation: machines may boot at its top level. */
@@ -44,6 +45,7 @@ const LOAD_TIMEOUT_MS = 300_000;
 /** Runs one test file for the parent that listens on `socketPath`, and ends the process. */
 export async function runChild(socketPath: string): Promise<never> {
   deepenStacks();
+  dropHugePages();
   const conn = await Deno.connect({ transport: "unix", path: socketPath });
   const channel = new LineChannel<ToChild, FromChild>(conn);
   const messages = channel.messages();

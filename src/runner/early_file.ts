@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { currentRun, type Run } from "../host/mod.ts";
 import { agentBinary } from "../image/agent_binary.ts";
 import { CHILD_COMMAND } from "./child_command.ts";
+import { withHugePages } from "./huge_pages.ts";
 
 /** A process that waits for its file. */
 export interface WaitingFile {
@@ -59,6 +60,7 @@ async function start(): Promise<WaitingFile> {
   try {
     const child = await run.spawn(Deno.execPath(), {
       args: [CHILD_COMMAND, path],
+      env: withHugePages(),
       stdin: "null",
       stdout: "piped",
       stderr: "piped",

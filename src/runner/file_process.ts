@@ -14,6 +14,7 @@ import { OutputReader } from "./_output_reader.ts";
 import { Watchdog } from "./_watchdog.ts";
 import { takeEarlyFile, type WaitingFile } from "./early_file.ts";
 import type { Emit } from "./emit.ts";
+import { withHugePages } from "./huge_pages.ts";
 import { spawnFile } from "./spawn_file.ts";
 import { type Pool, PoolRefusalError } from "./pool.ts";
 import type { ChildResult, FromChild, ListedTest, StartMessage, ToChild } from "./protocol.ts";
@@ -161,6 +162,7 @@ export class FileProcess {
     try {
       const child = await spawnFile(run, program, {
         args: [...args, path],
+        ...Deno.build.standalone && { env: withHugePages() },
         stdin: "null",
         stdout: "piped",
         stderr: "piped",
