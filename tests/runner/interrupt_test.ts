@@ -80,16 +80,19 @@ Deno.test("kill -9 of belljar ends the processes of its files, which close first
   await using project = await waiting("");
   const child = project.start(["run", "--events", "events.jsonl", "a.test.ts"]);
   const pid = Number(await waitFor(project.path("ready")));
+  const deadline = performance.now() + 20_000;
+  const last = async () => (await readEvents(project.path("events.jsonl"))).at(-1)?.kind;
+  while (await last() !== "test_started" && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the test may be seen before its event is
+  }
   child.kill("SIGKILL");
   await child.output();
   await waitFor(project.path("closed"));
-  const deadline = performance.now() + 10_000;
   while (await exists(`/proc/${pid}`) && performance.now() < deadline) {
     await new Promise((resolve) => setTimeout(resolve, 20)); // not our child: nothing tells its end
   }
   assertEquals(await exists(`/proc/${pid}`), false);
-  const events = await readEvents(project.path("events.jsonl"));
-  assertEquals(events.at(-1)?.kind, "test_started");
+  assertEquals(await last(), "test_started");
 });
 
 Deno.test("kill -9 of belljar ends a file whose event loop is blocked", async () => {
