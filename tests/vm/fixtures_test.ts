@@ -10,11 +10,13 @@ import { ofKind, outcomes } from "../runner/_belljar.ts";
 import {
   entriesOf,
   FIXTURE,
+  FIXTURES_DIR,
   makeFixtureProject,
   SHARED,
   unfinished,
   usingTest,
 } from "./_fixtures.ts";
+import { killAll, untilWritten } from "./_power_loss.ts";
 
 Deno.test("a fixture is built once by four files that run at the same time", async () => {
   const files = Object.fromEntries(
@@ -92,10 +94,13 @@ Deno.test("a damaged fixture is built again with a warning", async (t) => {
   const { project } = made;
   assertEquals((await project.run([], SHARED)).code, 0);
   const rows = ["state/state", "state/ram", "state/manifest.json", "fixture.json"];
-  for (const name of rows) {
-    await t.step(name, async () => {
+  const ways = [["truncated", cut], ["zeroed", zero]] as const;
+  for (
+    const [name, [how, damage]] of rows.flatMap((row) => ways.map((way) => [row, way] as const))
+  ) {
+    await t.step(`${name} ${how}`, async () => {
       const [entry] = await entriesOf(project);
-      await Deno.truncate(`${entry!.dir}/${name}`, 100);
+      await damage(`${entry!.dir}/${name}`);
       const { code, events, out } = await project.run([], SHARED);
       assertEquals(code, 0, out);
       assertEquals(ofKind(events, "fixture_built").length, 1);
@@ -105,6 +110,55 @@ Deno.test("a damaged fixture is built again with a warning", async (t) => {
         1,
         warnings.join("\n"),
       );
+    });
+  }
+});
+
+async function cut(path: string): Promise<void> {
+  await Deno.truncate(path, 100);
+}
+
+/** What is left of a file whose blocks were not written before the power went: its size. */
+async function zero(path: string): Promise<void> {
+  const { size } = await Deno.stat(path);
+  await Deno.truncate(path, 0);
+  await Deno.truncate(path, size);
+}
+
+Deno.test("a fixture whose build was killed with its guards and all is built anew, at every phase", async (t) => {
+  const phases: [string, (path: string) => boolean][] = [
+    ["its state is moved in", (path) => path.includes("/.new-") && path.endsWith("/state")],
+    ["its record is begun", (path) => path.includes("/.new-") && path.includes("fixture.json")],
+    ["its folder is made", (path) => path.includes("/.new-")],
+  ];
+  for (const [phase, wanted] of phases) {
+    await t.step(`when ${phase}`, async () => {
+      await using made = await makeFixtureProject({
+        "a.test.ts": usingTest("one"),
+        "db.fixture.ts": FIXTURE,
+        "lib.ts": 'export const TEXT = "one";',
+        "data": crypto.randomUUID(),
+      });
+      const { project } = made;
+      await Deno.mkdir(FIXTURES_DIR, { recursive: true });
+      using events = Deno.watchFs(FIXTURES_DIR);
+      const child = project.start(["fixture", "build"], SHARED);
+      const streams = [child.stdout, child.stderr].map((stream) =>
+        stream.pipeTo(new WritableStream())
+      );
+      await untilWritten(events, wanted);
+      const tokens = await tokensBelow(child.pid); // none before it has started anything, or when it is over
+      await killAll(child, tokens);
+      await Promise.all(streams);
+      await Promise.all(tokens.map(gone));
+      const { code, events: told, out } = await project.run([], SHARED);
+      assertEquals(code, 0, out);
+      const [entry, ...others] = await entriesOf(project);
+      assertEquals(others, []);
+      // The last phase may be over when the kill comes: then the entry is whole, and is used.
+      assertEquals(ofKind(told, "warning"), []);
+      const digest = entry!.key.split("-")[0]!;
+      assertEquals((await unfinished()).filter((left) => left.includes(digest)), []);
     });
   }
 });

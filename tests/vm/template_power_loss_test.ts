@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
-import { openRun, processesWithToken } from "../../src/host/mod.ts";
+import { openRun } from "../../src/host/mod.ts";
 import { agentBinary } from "../../src/image/mod.ts";
 import { QemuVmm } from "../../src/vmm/mod.ts";
 import { makeTempDir } from "../host/_temp.ts";
+import { killAll, untilWritten } from "./_power_loss.ts";
 import { openVmm, shell, untilNoProcesses } from "./_vmm.ts";
 
 const AGENT = await agentBinary();
@@ -36,39 +37,6 @@ async function startBuilder(root: string, cache: string) {
   return { child, opened };
 }
 
-/** Waits until a file of that name is written in a folder that is no entry yet. */
-async function untilWritten(events: Deno.FsWatcher, name: string): Promise<void> {
-  for await (const { paths } of events) {
-    if (paths.some((path) => path.includes("/.new-") && path.endsWith(`/${name}`))) return;
-  }
-}
-
-/** Pids whose arguments name a run's folder: its guard, and what it has started. */
-async function pidsNaming(text: string): Promise<number[]> {
-  const found: number[] = [];
-  for await (const { name } of Deno.readDir("/proc")) {
-    const pid = Number(name);
-    if (!Number.isInteger(pid) || pid === Deno.pid) continue;
-    const args = await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => ""); // it has ended
-    if (args.includes(text)) found.push(pid);
-  }
-  return found;
-}
-
-/** As a power loss: the guard before what it would clean up, then machines, then the harness. */
-async function killAll(child: Deno.ChildProcess, { dir, token }: Opened): Promise<void> {
-  const marked = await processesWithToken(token);
-  for (const pid of new Set([...await pidsNaming(dir), ...marked.map(({ pid }) => pid)])) {
-    try {
-      Deno.kill(pid, "SIGKILL");
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error; // killed by its watcher
-    }
-  }
-  child.kill("SIGKILL");
-  await child.status;
-}
-
 Deno.test("a template whose build was killed with guard and all is built anew, at every phase", async (t) => {
   for (const name of ["ram", "initrd", "state", "manifest.json"]) {
     await t.step(`when "${name}" was begun`, async () => {
@@ -76,8 +44,8 @@ Deno.test("a template whose build was killed with guard and all is built anew, a
       await using cache = await makeTempDir();
       using events = Deno.watchFs(cache.path);
       const { child, opened } = await startBuilder(root.path, cache.path);
-      await untilWritten(events, name);
-      await killAll(child, opened);
+      await untilWritten(events, (path) => path.includes("/.new-") && path.endsWith(`/${name}`));
+      await killAll(child, [opened.token]);
       await untilNoProcesses(opened.token);
       // The next start, by another harness, with what is on disk now.
       await using host = await openVmm();
