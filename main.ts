@@ -23,16 +23,18 @@ if (import.meta.main) {
 
 /**
  * Whether this compiled program has its cache of compiled code already. Deno writes it when every module that was asked for
- * so far has been compiled (`cli/rt/code_cache.rs`), so the run that makes it has to load everything at once. One that is
- * older than the program may be of another: it is removed, and the next run makes it anew.
+ * so far has been compiled (`cli/rt/code_cache.rs`), so the run that makes it has to load everything at once. One with few
+ * modules was begun beside another build of the same name: it is removed, and the next run makes it anew.
  */
 function hasCompiledCode(): boolean {
   if (!Deno.build.standalone) return false;
   const cache = `${import.meta.dirname}.cache`;
   try {
-    const { mtime } = Deno.statSync(cache);
-    const { ctime } = Deno.statSync(Deno.execPath());
-    if (mtime && ctime && mtime > ctime) return true;
+    using file = Deno.openSync(cache);
+    const header = new DataView(new ArrayBuffer(12)); // a key of 8 bytes, and the number of modules
+    if (file.readSync(new Uint8Array(header.buffer)) === 12 && header.getUint32(8, true) > 200) {
+      return true;
+    }
     Deno.removeSync(cache);
   } catch {
     // There is none, or it is somebody else's: then the first file starts in its turn.

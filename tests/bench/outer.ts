@@ -111,7 +111,7 @@ async function pack(bench: Bench, dir: string): Promise<string> {
     cached.map((path) => Deno.stat(`${denoDir}/${path}`).then(() => [path], () => [])),
   );
   const file = `${dir}/all.tar`;
-  const sources = ["src", "tests/bench", "scripts/fallback", "deno.json"];
+  const sources = ["src", "tests/bench", "tests/lab", "scripts/fallback", "deno.json"];
   await output(bench, "tar", { args: ["-cf", file, "-C", ROOT, ...sources] });
   await output(bench, "tar", {
     args: ["-rf", file, "-C", `${dir}/cache`, ...there.flat().map((path) => `deno-dir/${path}`)],
