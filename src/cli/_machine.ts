@@ -1,4 +1,9 @@
-import { installMachineDefaults, loadConfig, machineDefaults } from "../runner/mod.ts";
+import {
+  installMachineDefaults,
+  loadConfig,
+  MACHINE_VARIABLES,
+  machineDefaults,
+} from "../runner/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
 import { runScope } from "../scope/mod.ts";
 import { hostRun } from "../vmm/mod.ts";
@@ -17,12 +22,18 @@ export interface MachineOptions {
 /** Sets what machines of this process and of the files' processes use, where their tests leave it open. */
 export function setMachineDefaults(options: MachineOptions): void {
   const { accel, transport, vmm, cold, kernel, modules } = options;
-  if (accel) Deno.env.set("BELLJAR_ACCEL", accel);
-  if (transport) Deno.env.set("BELLJAR_TRANSPORT", transport);
-  if (vmm) Deno.env.set("BELLJAR_VMM", vmm);
-  if (cold) Deno.env.set("BELLJAR_COLD", "1");
-  if (kernel) Deno.env.set("BELLJAR_KERNEL", resolve(kernel));
-  if (modules) Deno.env.set("BELLJAR_MODULES", resolve(modules));
+  const values: Record<keyof typeof MACHINE_VARIABLES, string | undefined> = {
+    accel,
+    transport,
+    vmm,
+    cold: cold && "1",
+    kernel: kernel && resolve(kernel),
+    modules: modules && resolve(modules),
+  };
+  for (const key of Object.keys(MACHINE_VARIABLES) as (keyof typeof MACHINE_VARIABLES)[]) {
+    const value = values[key];
+    if (value) Deno.env.set(MACHINE_VARIABLES[key], value);
+  }
 }
 
 /** Runs `fn`, which starts machines in this process, and closes all that it opened. */

@@ -51,6 +51,7 @@ export async function runChild(socketPath: string): Promise<never> {
   const messages = channel.messages();
   const first = await messages.next();
   if (first.done || first.value.type !== "start") Deno.exit(3);
+  for (const [name, value] of Object.entries(first.value.environment)) Deno.env.set(name, value);
   const child = new Child(first.value, channel);
   child.listen(messages);
   const result = await child.run();

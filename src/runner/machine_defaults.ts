@@ -32,7 +32,15 @@ export const MACHINE_VARIABLES = {
   accel: "BELLJAR_ACCEL",
   transport: "BELLJAR_TRANSPORT",
   cold: "BELLJAR_COLD",
+  kernel: "BELLJAR_KERNEL",
+  modules: "BELLJAR_MODULES",
 } as const;
+
+/** Those that are set, for a file's process: it may have been started before the command line was read. */
+export function machineEnvironment(): Record<string, string> {
+  const entries = Object.values(MACHINE_VARIABLES).map((name) => [name, Deno.env.get(name)]);
+  return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
+}
 
 /**
  * Reads the defaults from the environment.

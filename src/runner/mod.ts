@@ -6,6 +6,7 @@ export * from "./event_file.ts";
 export * from "./fixtures/mod.ts";
 export {
   installMachineDefaults,
+  MACHINE_VARIABLES,
   type MachineDefaults,
   machineDefaults,
 } from "./machine_defaults.ts";

@@ -17,6 +17,8 @@ export interface StartMessage {
   /** Whether to load the file and name its tests, without running any. */
   list: boolean;
   options: Omit<RunFileOptions, "interrupt" | "unmet">;
+  /** What the run says about all its machines, as variables of the environment. */
+  environment: Record<string, string>;
   strict: boolean;
   artifacts?: string;
   stage: { dir: string; cacheDir?: string };

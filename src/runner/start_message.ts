@@ -3,6 +3,7 @@ import type { RunFileOptions } from "../dsl/mod.ts";
 import { cacheDir } from "../host/mod.ts";
 import type { TestFile } from "./discover.ts";
 import type { FileRecord } from "./history.ts";
+import { machineEnvironment } from "./machine_defaults.ts";
 import type { StartMessage } from "./protocol.ts";
 
 /** What the processes of all files of a run are told. */
@@ -49,6 +50,7 @@ export async function startMessage(
     attempt,
     mark: crypto.randomUUID(),
     list,
+    environment: machineEnvironment(),
     strict,
     ...artifacts !== undefined && { artifacts },
     options: {
