@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "cgroup.h"
 #include "loop.h"
 #include "wire.h"
 
@@ -12,8 +13,7 @@ struct conn;
 struct proc;
 struct stream;
 
-#define CALL_FDS 4
-#define TOKEN_SIZE 48
+#define CALL_FDS 5
 
 struct failure {
 	/* One of the codes of ERROR in messages.ts; NULL while nothing failed. */

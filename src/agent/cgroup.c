@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
+
+#include "loop.h"
 
 #define CGROUP_ROOT "/sys/fs/cgroup"
 #define OUR_ROOT CGROUP_ROOT "/belljar"
@@ -16,6 +19,15 @@
 #define MAX_NESTING 8
 
 static int root_fd = -1;
+
+/* One group that waits for its job. */
+static struct { char token[TOKEN_SIZE]; int dir, events; } ready = { .dir = -1, .events = -1 };
+
+/* Groups of ended jobs. */
+struct ended_group {
+	struct post post;
+	char token[TOKEN_SIZE];
+};
 
 void cgroup_init(void)
 {
@@ -34,14 +46,69 @@ bool cgroup_usable(void)
 	return root_fd >= 0;
 }
 
-int cgroup_make(const char *token)
+void draw_token(char token[TOKEN_SIZE])
 {
-	if (root_fd < 0)
-		return -ENOTSUP;
+	static uint8_t prefix[4];
+	static uint64_t serial;
+	char hex[2 * sizeof(prefix) + 1];
+	if (serial == 0)
+		random_bytes(prefix, sizeof(prefix));
+	hex_text(prefix, sizeof(prefix), hex);
+	snprintf(token, TOKEN_SIZE, "%s-%llu", hex, (unsigned long long)++serial);
+}
+
+static int make_group(const char *token, int *events_fd)
+{
 	if (mkdirat(root_fd, token, 0755) < 0)
 		return -errno;
-	int fd = openat(root_fd, token, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	int dir = openat(root_fd, token, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	int events = dir < 0 ? -errno : cgroup_open(dir, "cgroup.events", O_RDONLY);
+	if (events < 0) {
+		close_fd(&dir);
+		unlinkat(root_fd, token, AT_REMOVEDIR);
+		return events;
+	}
+	*events_fd = events;
+	return dir;
+}
+
+int cgroup_take(char token[TOKEN_SIZE], int *events_fd)
+{
+	int dir = ready.dir;
+	if (root_fd < 0)
+		return -ENOTSUP;
+	if (dir < 0) {
+		draw_token(token);
+		return make_group(token, events_fd);
+	}
+	memcpy(token, ready.token, TOKEN_SIZE);
+	*events_fd = ready.events;
+	ready.dir = ready.events = -1;
+	return dir;
+}
+
+static void remove_tree(const char *token);
+
+static void tidy(struct post *p)
+{
+	struct ended_group *ended = container_of(p, struct ended_group, post);
+	remove_tree(ended->token);
+	free(ended);
+	if (ready.dir >= 0)
+		return;
+	/* If it fails the next job tries again, and says why. */
+	draw_token(ready.token);
+	ready.dir = make_group(ready.token, &ready.events);
+}
+
+void cgroup_give_back(const char *token)
+{
+	struct ended_group *ended = root_fd < 0 ? NULL : calloc(1, sizeof(*ended));
+	if (!ended)
+		return;
+	memcpy(ended->token, token, TOKEN_SIZE);
+	ended->post.run = tidy;
+	loop_post(&ended->post);
 }
 
 int cgroup_open_workers(void)
@@ -144,9 +211,9 @@ static void remove_group(int fd, const char *name, int parent, void *arg)
 	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-void cgroup_remove(const char *token)
+static void remove_tree(const char *token)
 {
-	if (root_fd < 0 || unlinkat(root_fd, token, AT_REMOVEDIR) == 0 || errno != EBUSY)
+	if (unlinkat(root_fd, token, AT_REMOVEDIR) == 0 || errno != EBUSY)
 		return;
 	int depth = 0;
 	CLEANUP_FD int fd = openat(root_fd, token, O_DIRECTORY | O_RDONLY | O_CLOEXEC);

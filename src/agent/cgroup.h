@@ -6,13 +6,23 @@
 
 #include "util.h"
 
+#define TOKEN_SIZE 48
+
 /* Finds out whether groups can be made. */
 void cgroup_init(void);
 bool cgroup_usable(void);
-/* Makes the group. Returns its folder's descriptor or -errno. */
-int cgroup_make(const char *token);
-/* Removes the group with all groups below it; for those whose processes are gone. */
-void cgroup_remove(const char *token);
+/* Draws a name that no other job of this machine has had. */
+void draw_token(char token[TOKEN_SIZE]);
+/*
+ * A group for a new job, whose name is written to `token` and whose cgroup.events is opened: to make one takes as long as
+ * to start a process, so there is one ready. Returns its folder's descriptor or -errno.
+ */
+int cgroup_take(char token[TOKEN_SIZE], int *events_fd);
+/*
+ * The job has ended with all its processes: removes the group and makes the next one ready, both once the host has been
+ * told of the end.
+ */
+void cgroup_give_back(const char *token);
 /* Opens a file of the group. */
 int cgroup_open(int dir, const char *name, int flags);
 /* Whether a process lives in it or below: 1, 0 or -errno. Zombies do not count. */

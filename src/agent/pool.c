@@ -157,11 +157,12 @@ void pool_submit(struct call *c)
 	/* A thread that is idle may have been woken for another call already. */
 	if (waiting_calls > idle && threads < MAX_THREADS && !start_thread(pool_thread))
 		threads++;
-	pthread_cond_signal(&pool.filled);
 	bool nobody = threads == 0;
 	if (nobody)
 		take_out(&pool, c);
 	pthread_mutex_unlock(&lock);
+	/* Not with the lock held: whoever is woken would have to wait for it at once. */
+	pthread_cond_signal(&pool.filled);
 	if (nobody) {
 		fail_errno(c, EAGAIN);
 		call_ran(c);
@@ -172,8 +173,8 @@ void pinned_submit(struct call *c)
 {
 	pthread_mutex_lock(&lock);
 	push(&pinned, c);
-	pthread_cond_signal(&pinned.filled);
 	pthread_mutex_unlock(&lock);
+	pthread_cond_signal(&pinned.filled);
 }
 
 bool pool_withdraw(struct call *c)

@@ -45,16 +45,9 @@ bool procs_of_worker(uint16_t principal)
 
 struct proc *proc_new(uint64_t id)
 {
-	static uint8_t prefix[4];
-	static uint64_t serial;
 	struct proc *p = calloc(1, sizeof(*p));
 	if (!p)
 		return NULL;
-	if (serial == 0)
-		random_bytes(prefix, sizeof(prefix));
-	char hex[2 * sizeof(prefix) + 1];
-	hex_text(prefix, sizeof(prefix), hex);
-	snprintf(p->job.token, sizeof(p->job.token), "%s-%llu", hex, (unsigned long long)++serial);
 	p->id = id;
 	p->job.cgroup = p->events.fd = p->terminal = -1;
 	p->is_starting = true;
@@ -71,11 +64,13 @@ static void proc_free(struct proc *p)
 		at = &(*at)->next;
 	*at = p->next;
 	streams_forget_subject(p);
-	loop_remove(&p->events);
+	if (p->is_watched)
+		loop_remove(&p->events);
 	close_fd(&p->events.fd);
 	close_fd(&p->terminal);
-	if (p->job.cgroup >= 0)
-		cgroup_remove(p->job.token);
+	/* One that never started has never told that it is empty. */
+	if (p->job.cgroup >= 0 && !p->group_given_back)
+		cgroup_give_back(p->job.token);
 	close_fd(&p->job.cgroup);
 	free(p);
 }
@@ -128,8 +123,10 @@ void proc_seen(struct proc *p, int alive)
 		return;
 	p->is_empty = true;
 	send_proc_event(p, EV_EMPTY, NULL, 0);
-	if (p->job.cgroup >= 0)
-		cgroup_remove(p->job.token);
+	if (p->job.cgroup >= 0) {
+		p->group_given_back = true;
+		cgroup_give_back(p->job.token);
+	}
 	principal_proc_ended(p->principal);
 }
 
@@ -142,23 +139,30 @@ static void group_changed(struct source *s, uint32_t events)
 	proc_drop_if_done(p);
 }
 
-int proc_watch_group(struct proc *p)
+/* Has the kernel tell when the last member is gone. Most groups are empty when their leader ends, and need none of it. */
+static void watch_group(struct proc *p)
 {
 	p->events.ready = group_changed;
-	p->events.fd = cgroup_open(p->job.cgroup, "cgroup.events", O_RDONLY);
-	if (p->events.fd < 0)
-		return p->events.fd;
-	int result = loop_add(&p->events, EPOLLPRI);
-	/* Read once: the kernel tells of changes after the last look. */
-	return result ? result : (cgroup_populated(p->events.fd) < 0 ? -EIO : 0);
+	/* Read before: the kernel tells of changes after the last look. */
+	cgroup_populated(p->events.fd);
+	p->is_watched = loop_add(&p->events, EPOLLPRI) == 0;
+}
+
+static void look_at_group(struct proc *p)
+{
+	/* One read tells of an empty group; the folder is walked only to count. */
+	bool is_empty = cgroup_populated(p->events.fd) == 0;
+	if (!is_empty && !p->is_watched) {
+		watch_group(p);
+		is_empty = cgroup_populated(p->events.fd) == 0;
+	}
+	proc_seen(p, is_empty ? 0 : count_members(&p->job));
 }
 
 void proc_look(struct proc *p)
 {
 	if (p->job.cgroup >= 0) {
-		/* One read tells of an empty group, which most are by now; the folder is walked only to count. */
-		bool is_empty = p->events.fd >= 0 && cgroup_populated(p->events.fd) == 0;
-		proc_seen(p, is_empty ? 0 : count_members(&p->job));
+		look_at_group(p);
 		return;
 	}
 	p->look_again = p->look_under_way;
@@ -174,7 +178,7 @@ void proc_look(struct proc *p)
 void procs_look(void)
 {
 	for (struct proc *p = procs; p; p = p->next) {
-		if (!p->is_running && !p->is_starting && !p->is_empty && p->job.cgroup < 0)
+		if (!p->is_running && !p->is_starting && !p->is_empty && !p->is_watched)
 			proc_look(p);
 	}
 }

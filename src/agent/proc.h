@@ -12,14 +12,16 @@ struct proc {
 	/* Who is told; NULL once that conversation is over. */
 	struct conn *conn;
 	struct job job;
-	/* Watches the group's cgroup.events. */
+	/* The group's cgroup.events, watched once the leader has ended before the others. */
 	struct source events;
+	bool is_watched;
 	/* The spawn's call while it has not been answered. */
 	bool is_starting;
 	bool is_running;
 	bool is_stopped;
 	bool is_empty;
 	bool exit_sent;
+	bool group_given_back;
 	/* Forgotten by the host; stays here while calls or members are left. */
 	bool is_released;
 	/* Calls that refer to it. */

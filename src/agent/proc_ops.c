@@ -13,6 +13,7 @@
 #include "ops.h"
 #include "proc_state.h"
 #include "procfs.h"
+#include "spawn.h"
 
 /* The highest signal number of the kernel. */
 #define MAX_SIGNAL 64
@@ -146,13 +147,20 @@ static int open_terminal(struct call *c, struct proc *p)
 
 static int open_group(struct call *c, struct proc *p)
 {
-	if (!cgroup_usable())
+	if (!cgroup_usable()) {
+		draw_token(p->job.token);
 		return 0;
-	p->job.cgroup = cgroup_make(p->job.token);
-	int result = p->job.cgroup < 0 ? p->job.cgroup : proc_watch_group(p);
+	}
+	p->job.cgroup = cgroup_take(p->job.token, &p->events.fd);
+	int result = p->job.cgroup < 0 ? p->job.cgroup : 0;
 	if (!result) {
-		c->fds[3] = cgroup_open(p->job.cgroup, "cgroup.procs", O_WRONLY);
-		result = c->fds[3] < 0 ? c->fds[3] : 0;
+		c->fds[SPAWN_GROUP] = fcntl(p->job.cgroup, F_DUPFD_CLOEXEC, 3);
+		result = c->fds[SPAWN_GROUP] < 0 ? -errno : 0;
+	}
+	/* A worker may have given up the right to open it. */
+	if (!result && c->principal != 0) {
+		c->fds[SPAWN_GROUP_PROCS] = cgroup_open(p->job.cgroup, "cgroup.procs", O_WRONLY);
+		result = c->fds[SPAWN_GROUP_PROCS] < 0 ? c->fds[SPAWN_GROUP_PROCS] : 0;
 	}
 	if (result)
 		fail_stage(c, "cgroup", -result);
@@ -177,10 +185,10 @@ int start_spawn(struct call *c)
 	p->conn = c->conn;
 	p->principal = c->principal;
 	p->looks++;
-	memcpy(c->token, p->job.token, sizeof(c->token));
 	int result = open_group(c, p);
 	if (result)
 		return result;
+	memcpy(c->token, p->job.token, sizeof(c->token));
 	return has(c, F_SPAWN_PTY) ? open_terminal(c, p) : open_pipes(c, p);
 }
 

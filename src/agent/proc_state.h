@@ -5,7 +5,6 @@
 #include "proc.h"
 
 struct proc *proc_new(uint64_t id);
-int proc_watch_group(struct proc *p);
 void proc_started(struct proc *p, pid_t pid);
 void proc_failed(struct proc *p);
 /* Finds out whether members of an ended process are left. */

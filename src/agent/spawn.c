@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "call.h"
 #include "ops.h"
 #include "spawn.h"
+#include "start_child.h"
 #include "user.h"
 
 #define CHILD_STACK (64u * 1024u)
@@ -36,6 +36,8 @@ struct launch {
 	const struct user *user;
 	const int *fds;
 	bool is_pty;
+	/* Where it writes itself into its control group, unless it is born there. */
+	int group_procs;
 	struct { int resource; struct rlimit limit; } limits[MAX_LIMITS];
 	size_t limits_count;
 	/* Written by the child, which shares our memory until its exec. */
@@ -103,7 +105,7 @@ NOT_SANITIZED static int child_main(void *arg)
 	struct launch *l = arg;
 	int err = ENOENT;
 	setsid();
-	if (l->fds[3] >= 0 && write(l->fds[3], "0", 1) != 1)
+	if (l->group_procs >= 0 && write(l->group_procs, "0", 1) != 1)
 		return child_failed(l, "cgroup", errno);
 	child_oom_score();
 	child_files(l);
@@ -319,23 +321,46 @@ static int open_null(struct call *c)
 	return 0;
 }
 
+/*
+ * Whether a child that cannot be born in its group can go there by itself. That is dearer by far, since the kernel then
+ * waits until no process is just being made, but an older kernel knows nothing else; and a descriptor that was opened
+ * by the agent still serves a worker that has given up its rights.
+ */
+static bool may_join_later(struct call *c, int err)
+{
+	int *procs = &c->fds[SPAWN_GROUP_PROCS];
+	if (err != ENOSYS && err != EACCES && err != EPERM)
+		return false;
+	if (*procs < 0)
+		*procs = openat(c->fds[SPAWN_GROUP], "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	errno = err;
+	return *procs >= 0;
+}
+
 static pid_t run_child(struct call *c, struct launch *l)
 {
-	int flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-	char *stack = call_alloc(c, CHILD_STACK);
+	/* On this thread's own stack, whose pages are there already: it stands still meanwhile. */
+	_Alignas(64) char stack[CHILD_STACK];
+	struct child_start start = {
+		.main = child_main,
+		.arg = l,
+		.stack = stack,
+		.stack_size = sizeof(stack),
+		.group = c->fds[SPAWN_GROUP],
+		.for_parent = spawn_from_worker,
+		.pid = (pid_t *)&c->child,
+		.pidfd = &c->ret_fd,
+	};
 	sigset_t all, before;
-	pid_t pid;
-	if (!stack)
-		return -1;
 	/* No handler may run in the child while it shares our memory. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	char *top = stack + CHILD_STACK - 64;
-	if (spawn_from_worker)
-		/* The agent becomes the parent, and learns the number as its own kernel view has it. */
-		pid = clone(child_main, top, flags | CLONE_PARENT | CLONE_PIDFD, l, &c->ret_fd);
-	else
-		pid = clone(child_main, top, flags | CLONE_PARENT_SETTID, l, (pid_t *)&c->child);
+	pid_t pid = start_child(&start);
+	if (pid < 0 && start.group >= 0 && may_join_later(c, errno)) {
+		l->group_procs = c->fds[SPAWN_GROUP_PROCS];
+		start.group = -1;
+		pid = start_child(&start);
+	}
 	int err = errno;
 	atomic_store(&c->child, 0);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -345,7 +370,7 @@ static pid_t run_child(struct call *c, struct launch *l)
 
 void op_spawn(struct call *c)
 {
-	struct launch l = { .fds = c->fds, .is_pty = c->is_pty };
+	struct launch l = { .fds = c->fds, .is_pty = c->is_pty, .group_procs = -1 };
 	struct user user;
 	if (prepare(c, &l, &user) || open_null(c))
 		return;

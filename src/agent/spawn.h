@@ -3,6 +3,10 @@
 
 #include "call.h"
 
+/* What the descriptors of a spawn are, behind the three standard streams: its control group's file and folder. */
+#define SPAWN_GROUP_PROCS 3
+#define SPAWN_GROUP 4
+
 /* Children become the agent's, and come with a descriptor for it. */
 extern bool spawn_from_worker;
 

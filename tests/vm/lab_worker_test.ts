@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { GuestError, StateError } from "../../src/errors.ts";
 import { SignalError } from "../../src/values/mod.ts";
 import { sharedMachine } from "./_lab.ts";
@@ -29,6 +29,20 @@ test("3: setresuid by a raw call in a worker counts for it alone", async (vm) =>
   assertEquals((await worker.run("id -u")).stdout, "1001\n");
   assertEquals(await other.readTextFile("/tmp/secret2"), "s");
   assertEquals(await vm.readTextFile("/tmp/secret2"), "s");
+});
+
+test("a job has a group of its own, whatever rights its worker has left", async (vm) => {
+  await using plain = await vm.spawnWorker();
+  await using lesser = await vm.spawnWorker({ uid: 1000, gid: 1000, groups: [] });
+  const groups = new Set<string>();
+  for (const place of [vm, plain, lesser]) {
+    for (let i = 0; i < 2; i++) {
+      const { stdout } = await place.run("cat /proc/self/cgroup", { check: true });
+      assertMatch(stdout, /^0::\/belljar\/[0-9a-f]{8}-\d+\n$/);
+      groups.add(stdout);
+    }
+  }
+  assertEquals(groups.size, 6);
 });
 
 test("4: namespaces, umask, cwd, capabilities and environment come from spawnWorker()", async (vm) => {
