@@ -2,7 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { BootError, HostError } from "../../src/errors.ts";
 import { openRun } from "../../src/host/mod.ts";
 import { agentBinary } from "../../src/image/mod.ts";
-import { startQemu } from "../../src/vmm/qemu/launch.ts";
+import { heapInLargePages, startQemu } from "../../src/vmm/qemu/launch.ts";
 import { makeTempDir } from "../host/_temp.ts";
 
 const AGENT = await agentBinary();
@@ -70,4 +70,19 @@ Deno.test("startQemu() ends by its signal, before and while it waits", async () 
   assertEquals((await starting as Error).message, "enough");
   const error = await start("exit 0", 60_000, stop.signal);
   assertEquals((error as Error).message, "enough");
+});
+
+Deno.test("heapInLargePages() adds to what the user tunes, and never against it", async (t) => {
+  const rows: [string, Record<string, string>][] = [
+    ["", { GLIBC_TUNABLES: "glibc.malloc.hugetlb=1" }],
+    ["glibc.malloc.check=3", {
+      GLIBC_TUNABLES: "glibc.malloc.check=3:glibc.malloc.hugetlb=1",
+    }],
+    ["glibc.malloc.hugetlb=0", {}],
+  ];
+  for (const [given, expected] of rows) {
+    await t.step(`GLIBC_TUNABLES=${given}`, () => {
+      assertEquals(heapInLargePages(given), expected);
+    });
+  }
 });

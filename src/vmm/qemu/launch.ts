@@ -63,6 +63,7 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
       console: sockets.console.path,
     }),
     cwd: dir,
+    env: heapInLargePages(),
     stdout: "null",
     stderr: "piped",
     signal,
@@ -115,6 +116,18 @@ export async function startQemu(options: StartQemuOptions): Promise<QemuProcess>
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/**
+ * Has glibc (2.35 or later; others pass over it) ask for large pages for QEMU's heap: half of the page faults before a
+ * machine runs are for its 12 MiB, and nearly all while a state is loaded.
+ */
+export function heapInLargePages(
+  given: string | undefined = Deno.env.get("GLIBC_TUNABLES"),
+): Record<string, string> {
+  const name = "glibc.malloc.hugetlb";
+  if (given?.split(":").some((setting) => setting.startsWith(`${name}=`))) return {};
+  return { GLIBC_TUNABLES: [...given ? [given] : [], `${name}=1`].join(":") };
 }
 
 /** A monitor that hangs up is a QEMU that ends: its status says why. */
