@@ -85,6 +85,8 @@ static int fail(const char *what)
 int guard_watch(char **command)
 {
 	pid_t pid = getpid();
+	/* First of all: until then a terminal's Ctrl-C is for the harness and for us. It fails where that was done for us. */
+	setsid();
 	int self = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (self < 0)
 		return fail("watch itself");

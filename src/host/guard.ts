@@ -144,8 +144,13 @@ export class GuardClient {
 
 /** Starts a process in a session and process group of its own, so that a terminal's Ctrl-C does not reach it. */
 export function spawnDetached(command: string, options: Deno.CommandOptions): Deno.ChildProcess {
+  return spawnAttached(command, { ...options, detached: true });
+}
+
+/** Starts a process that sees to it itself that a terminal's Ctrl-C does not reach it. */
+export function spawnAttached(command: string, options: Deno.CommandOptions): Deno.ChildProcess {
   try {
-    return new Deno.Command(command, { ...options, detached: true }).spawn();
+    return new Deno.Command(command, options).spawn();
   } catch (cause) {
     throw cannotStart(command, options, cause);
   }

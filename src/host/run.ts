@@ -1,6 +1,6 @@
 import { HostError, StateError } from "../errors.ts";
 import { endProcesses, killQuietly } from "./end_processes.ts";
-import { type AgentBinary, GuardClient, spawnDetached } from "./guard.ts";
+import { type AgentBinary, GuardClient, spawnAttached, spawnDetached } from "./guard.ts";
 import { removeTree } from "./owned_dir.ts";
 import { groupMembers, TOKEN_VARIABLE } from "./proc.ts";
 import { createRunDir, type RunDir, runRoot } from "./run_dir.ts";
@@ -110,7 +110,9 @@ export class Run implements AsyncDisposable {
     const binary = await this.#guard.binary();
     const { signal, args = [], ...rest } = options;
     signal?.throwIfAborted();
-    const child = spawnDetached(binary, {
+    // Not detached: Deno would fork for that, which copies its page tables (10 ms and more, while nothing else runs). The
+    // guard begins a session of its own first thing.
+    const child = spawnAttached(binary, {
       ...rest,
       args: ["guard", "--watch", "--", command, ...args],
       env: this.#environment(rest.env),
@@ -214,8 +216,12 @@ function guarded(child: Deno.ChildProcess, options: Deno.CommandOptions): Guarde
     await pipe.abort().catch(() => {}); // broken by its reader's end
     return value;
   });
-  const kill = (signal: Deno.Signal = "SIGKILL") =>
-    !ended && killQuietly(signal === "SIGKILL" ? -child.pid : child.pid, signal);
+  const kill = (signal: Deno.Signal = "SIGKILL") => {
+    if (ended) return false;
+    // There is no group of its number before the guard has made it.
+    const group = signal === "SIGKILL" && killQuietly(-child.pid, signal);
+    return group || killQuietly(child.pid, signal);
+  };
   return {
     pid: child.pid,
     status,

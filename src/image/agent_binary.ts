@@ -1,4 +1,5 @@
 import { BelljarError, ImageError } from "../errors.ts";
+import { Found } from "./_found.ts";
 import { installedAgent } from "./_installed.ts";
 import { exists, publish, sha256, touch } from "./_store.ts";
 import { findProgram, runTool } from "./_tool.ts";
@@ -41,6 +42,15 @@ export async function agentBinary(options: AgentBinaryOptions = {}): Promise<str
   const named = options.agent || Deno.env.get("BELLJAR_AGENT");
   if (named && !sanitize && options.sources === undefined) return await checkNamed(named);
   const context = await buildContext(options);
+  const find = () => findAgent(options, context);
+  if (options.sources !== undefined) return await find();
+  return await found.get([context.arch, context.cacheDir, sanitize], find);
+}
+
+const found = new Found<string>((path) => [path]);
+
+async function findAgent(options: AgentBinaryOptions, context: BuildContext): Promise<string> {
+  const { sanitize = false } = options;
   if (Deno.build.standalone && !sanitize) return await unpackEmbedded(context);
   const sources = options.sources ?? defaultSources();
   const files = sources === undefined ? [] : await listSources(sources);

@@ -9,6 +9,7 @@ import {
   type ImageDefinitions,
 } from "./definition.ts";
 import { embeddedTiny } from "./_embedded_image.ts";
+import { Found } from "./_found.ts";
 import { installedTiny } from "./_installed.ts";
 import { diskImage } from "./_disk_image.ts";
 import { cleanImages } from "./image_cache.ts";
@@ -61,8 +62,9 @@ export async function resolveImage(
   const full = await withFullPaths(name, definition, root);
   const chosen = kernel ? { ...full, kernel: kernel.kernel, modulesDir: kernel.modules } : full;
   const isPlainTiny = image === "tiny" && !kernel && !refresh && !context.agent;
+  const agent = Deno.env.get("BELLJAR_AGENT");
   const found = isPlainTiny
-    ? await plainTiny(context)
+    ? await plainTinies.get([context.arch, context.cacheDir, agent], () => plainTiny(context))
     : await buildKind(name, chosen, context, { refresh });
   if (context.built.size > 0) await cleanImages({}, context);
   return found;
@@ -76,6 +78,11 @@ function kernelOfEnvironment(): KernelPaths | undefined {
     ? { kernel: full(kernel), modules: modules ? full(modules) : undefined }
     : undefined;
 }
+
+/** Every machine of most files is one of these. */
+const plainTinies = new Found<Image>((
+  { kernel, initrds },
+) => [...kernel ? [kernel] : [], ...initrds]);
 
 /** Takes `tiny` from this program, the cache, a build, or an installed program, in this order. */
 async function plainTiny(context: BuildContext): Promise<Image> {

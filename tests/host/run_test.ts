@@ -65,6 +65,38 @@ Deno.test("Run.spawnGuarded() keeps the pid, the status and the output of the co
   assertEquals(child.kill(), false);
 });
 
+Deno.test("Run.spawnGuarded() puts the command out of reach of the terminal, and kills its whole group", async () => {
+  await using root = await makeTempDir();
+  await using run = await openRun({ root: root.path, agentBinary: AGENT });
+  await using child = await run.spawnGuarded("sh", {
+    args: ["-c", "sleep 300 & cut -d' ' -f5,6 /proc/$$/stat; wait"],
+    stdout: "piped",
+    stderr: "null",
+  });
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  // Its group and its session bear its number: a terminal's signals go to another one's.
+  assertEquals((await reader.read()).value, `${child.pid} ${child.pid}\n`);
+  assert(child.kill());
+  await reader.cancel();
+  assertEquals((await child.status).signal, "SIGKILL");
+  while ((await groupMembers(child.pid)).length > 0) await pause(10);
+});
+
+Deno.test("Run.spawnGuarded() kills a command that has hardly begun", async () => {
+  await using root = await makeTempDir();
+  await using run = await openRun({ root: root.path, agentBinary: AGENT });
+  for (let i = 0; i < 20; i++) {
+    const child = await run.spawnGuarded("sleep", {
+      args: ["300"],
+      stdout: "null",
+      stderr: "null",
+    });
+    assert(child.kill());
+    assertEquals((await child.status).signal, "SIGKILL");
+  }
+  assertEquals(await processesWithToken(run.token), []);
+});
+
 Deno.test("Run.spawnGuarded() says what cannot be started", async () => {
   await using root = await makeTempDir();
   await using run = await openRun({ root: root.path, agentBinary: AGENT });
