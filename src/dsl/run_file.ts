@@ -75,6 +75,8 @@ export class FileRun {
   #stopped: FileOutcome["stopped"];
   #limit: TimeLimit | undefined;
   #reset: FileReset;
+  /** Index of the next test to run. */
+  #next = 0;
 
   constructor(
     registry: FileRegistry,
@@ -105,6 +107,12 @@ export class FileRun {
       sum += testLimit(test, timeoutMs)() * runs;
     }
     return Math.max(DEFAULT_FILE_TIMEOUT_MS * timeScale(), sum);
+  }
+
+  /** How many of its tests are still to begin. */
+  get testsAhead(): number {
+    if (this.#stopped !== undefined) return 0;
+    return this.selected.slice(this.#next).filter(({ skip }) => skip === undefined).length;
   }
 
   /** How long the file has gone on after its limit, in milliseconds; 0 while there is time left. */
@@ -180,11 +188,10 @@ export class FileRun {
   async #tests(hookFailure: Failure | undefined): Promise<TestOutcome[]> {
     const { repeat = 1, maxFailures = Infinity } = this.#options;
     const results: TestOutcome[][] = this.selected.map(() => []);
-    let next = 0;
     let failed = 0;
     const worker = async () => {
-      while (next < this.selected.length) {
-        const index = next++;
+      while (this.#next < this.selected.length) {
+        const index = this.#next++;
         const { test, skip } = this.selected[index]!;
         for (let round = 1; round <= (skip === undefined ? repeat : 1); round++) {
           const outcome = await this.#one(test, skip, hookFailure);

@@ -6,6 +6,7 @@ export { type AgentBinary, spawnDetached } from "./guard.ts";
 export * from "./limits.ts";
 export * from "./owned_dir.ts";
 export * from "./proc.ts";
+export * from "./processors.ts";
 export { createRunDir, MAX_RUN_DIR, type RunDir, runRoot } from "./run_dir.ts";
 export * from "./run.ts";
 export * from "./sweep.ts";

@@ -39,6 +39,7 @@ export {
   type TerminalSize,
 } from "./process.ts";
 export * from "./providers.ts";
+export { setStandbys, type SpareRequest, Standbys, type StandbysOptions } from "./standbys.ts";
 export { ResetPoint } from "./reset_point.ts";
 export type {
   LimitName,

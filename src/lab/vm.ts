@@ -18,6 +18,7 @@ import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot
 import { noteMachine } from "./_machines.ts";
 import type { Barriers } from "./barrier.ts";
 import { reserveFor } from "./claim.ts";
+import { launchMachine } from "./standbys.ts";
 import { MachineControls } from "./machine_controls.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
 import { Snapshot, type SnapshotSpec } from "./snapshot.ts";
@@ -112,7 +113,7 @@ export class Vm extends MachineControls implements AsyncDisposable {
       this.#spec = spec;
       return async () => {
         const vmm = await labProviders().vmm();
-        return await vmm.launch({ ...spec, name: this.name, image, signal: any });
+        return await launchMachine(vmm, { ...spec, name: this.name, image, signal: any });
       };
     }, grant);
     return this;

@@ -8,7 +8,7 @@ import {
   TestTimeoutError,
 } from "../dsl/mod.ts";
 import { errorInfo } from "../report/error_info.ts";
-import { setLabProviders } from "../lab/mod.ts";
+import { setLabProviders, setStandbys, Standbys } from "../lab/mod.ts";
 import { setOutputRoot } from "../jobs/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
 import {
@@ -32,7 +32,7 @@ import {
   type StartMessage,
   type ToChild,
 } from "./protocol.ts";
-import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
+import { installMachineDefaults, machineDefaults, standbysWanted } from "./machine_defaults.ts";
 import { PoolClient } from "./pool_client.ts";
 import { unmetRequirement } from "./requirements.ts";
 import { importTestFile } from "./staging/mod.ts";
@@ -71,6 +71,7 @@ class Child {
   #run: FileRun | undefined;
   #marks = 0;
   #pool: PoolClient;
+  #standbys: Standbys;
   /** Errors that nobody caught while the file was loaded. */
   #loadErrors: unknown[] = [];
 
@@ -79,6 +80,10 @@ class Child {
     this.#channel = channel;
     this.#scope = new Scope(start.file, { kind: "file", parent: runScope() });
     this.#pool = new PoolClient((message) => void channel.send(message));
+    this.#standbys = new Standbys({
+      reserve: (request, reclaim) => this.#pool.spare(request, reclaim),
+      testsAhead: () => this.#interrupt.signal.aborted ? 0 : this.#run?.testsAhead ?? 0,
+    });
     this.#emit = makeEmit(start.run, (event) => void channel.send({ type: "event", event }));
     this.#observer = new EventObserver({
       file: start.file,
@@ -100,6 +105,8 @@ class Child {
         if (message.type === "interrupt") stop();
         else if (message.type === "granted") this.#pool.granted(message.id);
         else if (message.type === "refused") this.#pool.refused(message.id, message.refusal);
+        else if (message.type === "spared") this.#pool.spared(message.id, message.granted);
+        else if (message.type === "reclaim") this.#pool.reclaim(message.id);
         else if (message.type === "ping") {
           const overdueMs = this.#run?.overdueMs ?? 0;
           await this.#channel.send({ type: "pong", n: message.n, overdueMs });
@@ -135,6 +142,7 @@ class Child {
       () => loading ??= config(),
     );
     setLabProviders({ reserve: (request) => this.#pool.reserve(request) });
+    if (standbysWanted()) setStandbys(this.#standbys);
     await this.#boundary(undefined);
     const failed = await this.#load();
     if (this.#start.list) return await this.#list(failed);
@@ -170,6 +178,7 @@ class Child {
   /** Closes what the process itself has open, and says how the file ended. */
   async close(result: ChildResult): Promise<void> {
     setEventSink(undefined);
+    await this.#standbys[Symbol.asyncDispose]();
     const report = await runScope().close();
     let error: unknown = report.error;
     try {

@@ -19,7 +19,7 @@ import {
   unrunOutcome,
 } from "../dsl/mod.ts";
 import { cacheDir, closeCurrentRun } from "../host/mod.ts";
-import { type LabProviders, setLabProviders } from "../lab/mod.ts";
+import { setLabProviders, setStandbys, Standbys } from "../lab/mod.ts";
 import { escapeControl } from "../report/escape.ts";
 import { type BelljarEvent, isKind } from "../report/events.ts";
 import { errorInfo } from "../report/error_info.ts";
@@ -31,7 +31,7 @@ import { loadConfig } from "./config.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventFile } from "./event_file.ts";
 import { EventObserver } from "./event_observer.ts";
-import { installMachineDefaults, machineDefaults } from "./machine_defaults.ts";
+import { installMachineDefaults, machineDefaults, standbysWanted } from "./machine_defaults.ts";
 import { SlotPool } from "./slot_pool.ts";
 import { deepenStacks } from "./stacks.ts";
 import { unmetRequirement } from "./requirements.ts";
@@ -70,6 +70,9 @@ class DenoBridge {
   #failed: TestOutcome[] = [];
   #ignored: [test: TestDefinition, reason: string][] = [];
   #ran = 0;
+  /** Tests that were defined and have not begun, as far as Deno runs them. */
+  #ahead = 0;
+  #standbys: Standbys;
   #file: string;
 
   constructor() {
@@ -96,7 +99,10 @@ class DenoBridge {
       machineDefaults((name) => Deno.env.get(name)),
       () => loading ??= loadConfig(Deno.cwd()),
     );
-    setLabProviders({ reserve: sharedMemory() });
+    const { reserve, spare } = sharedMemory();
+    setLabProviders({ reserve });
+    this.#standbys = new Standbys({ reserve: spare, testsAhead: () => this.#ahead });
+    if (standbysWanted()) setStandbys(this.#standbys);
     // Kept as the registry itself, so that definitions after the first come here without another question.
     setRegistry(this.registry);
     this.registry.onTest = (test) => this.#define(test);
@@ -121,6 +127,7 @@ class DenoBridge {
       );
       errors.push(new Error(`The file left open: ${names.join("; ")}`));
     }
+    await this.#standbys[Symbol.asyncDispose]();
     const all = await runScope().close();
     if (all.error) errors.push(all.error);
     await closeCurrentRun();
@@ -146,6 +153,7 @@ class DenoBridge {
     const skip = this.registry.skipAll ?? test.skip ??
       (test.meta.slow && !Deno.env.get("BELLJAR_INCLUDE_SLOW") ? "slow" : undefined);
     if (skip !== undefined) this.#ignored.push([test, skip]);
+    else this.#ahead++;
     Deno.test({
       name: test.name,
       ignore: skip !== undefined,
@@ -158,6 +166,7 @@ class DenoBridge {
 
   async #run(test: TestDefinition, context: Deno.TestContext): Promise<void> {
     this.registry.seal("the tests of the file run already");
+    this.#ahead--;
     const reason = this.registry.skipAll ?? await unmetRequirement(test);
     if (reason !== undefined) {
       await this.#unrun(test, { status: "skipped", reason });
@@ -237,7 +246,7 @@ class DenoBridge {
 }
 
 /** Processes of one host, started side by side or by `--parallel`, share its memory by locked files. */
-function sharedMemory(): LabProviders["reserve"] {
+function sharedMemory(): Pick<SlotPool, "reserve" | "spare"> {
   let pool: Promise<SlotPool> | undefined;
   const open = async () => {
     const text = Deno.env.get("BELLJAR_MEMORY");
@@ -245,7 +254,10 @@ function sharedMemory(): LabProviders["reserve"] {
     const { memoryBytes } = await budgetFor({ memoryBytes: chosen }, 1);
     return new SlotPool({ dir: join(await cacheDir(), "slots"), memoryBytes });
   };
-  return async (request) => await (await (pool ??= open())).reserve(request);
+  return {
+    reserve: async (request) => await (await (pool ??= open())).reserve(request),
+    spare: async (request, reclaim) => await (await (pool ??= open())).spare(request, reclaim),
+  };
 }
 
 /** Deno's report has no place for logs, warnings and consoles: they are printed, and shown by it with the test. */

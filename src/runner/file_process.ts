@@ -200,6 +200,7 @@ export class FileProcess {
         ]);
       } else if (message.type === "pong") this.#watchdog.answer(message.n);
       else if (message.type === "reserve") this.#reserve(message);
+      else if (message.type === "spare") void this.#spare(message);
       else if (message.type === "clone") this.#clones.get(message.id)?.(message.pid);
       else if (message.type === "release") this.#release(message.id);
       else if (message.type === "listed") {
@@ -226,6 +227,15 @@ export class FileProcess {
         void channel.send({ type: "refused", id, refusal: error.refusal });
       }
     });
+  }
+
+  async #spare({ id, memoryBytes }: Extract<FromChild, { type: "spare" }>): Promise<void> {
+    const channel = this.#channel!;
+    const { pool, start: { file } } = this.#options;
+    const reclaim = () => void channel.send({ type: "reclaim", id });
+    const grant = await pool?.spare({ file, memoryBytes }, reclaim);
+    if (grant) this.#grants.set(id, () => grant.release());
+    await channel.send({ type: "spared", id, granted: grant !== undefined });
   }
 
   #release(id: number): void {

@@ -42,6 +42,11 @@ export function machineEnvironment(): Record<string, string> {
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }
 
+/** Whether machines are prepared ahead for the tests of this process, where that is possible. */
+export function standbysWanted(): boolean {
+  return Deno.env.get("BELLJAR_STANDBY") !== "0";
+}
+
 /**
  * Reads the defaults from the environment.
  *
@@ -109,6 +114,14 @@ class DefaultingVmm implements Vmm {
 
   restore(state: SavedState, spec: MachineSpec): ReturnType<Vmm["restore"]> {
     return this.#inner.restore(state, this.#filled(spec));
+  }
+
+  standbyKey(spec: MachineSpec): ReturnType<Vmm["standbyKey"]> {
+    return this.#inner.standbyKey(this.#filled(spec));
+  }
+
+  standby(spec: MachineSpec): ReturnType<Vmm["standby"]> {
+    return this.#inner.standby(this.#filled(spec));
   }
 
   openState(path: string): ReturnType<Vmm["openState"]> {

@@ -61,6 +61,13 @@ export class PoolRefusalError extends Error {
   }
 }
 
+/** What a file was granted although it can do without. */
+interface Spare {
+  memoryBytes: number;
+  /** Asks for it back, once. */
+  reclaim?: () => void;
+}
+
 interface Waiting extends PoolRequest {
   resolve(grant: PoolGrant): void;
   reject(error: PoolRefusalError): void;
@@ -93,6 +100,8 @@ const LOOK_MS = 500;
 export class Pool {
   readonly #options: PoolOptions;
   #held = new Map<string, Set<Held>>();
+  /** What files hold that they can do without: it counts as used, and for nothing else. */
+  #spares = new Map<string, Set<Spare>>();
   #queue: Waiting[] = [];
   #pausedSince: number | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -106,8 +115,9 @@ export class Pool {
   /** What is held now. */
   get used(): PoolState {
     const all = [...this.#held.values()].flatMap((held) => [...held]);
+    const spares = [...this.#spares.values()].flatMap((spares) => [...spares]);
     return {
-      memoryBytes: all.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
+      memoryBytes: [...all, ...spares].reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
       cpus: all.reduce((sum, { cpus }) => sum + cpus, 0),
       files: this.#held.size,
     };
@@ -142,9 +152,36 @@ export class Pool {
     }
   }
 
+  /**
+   * Takes memory for what a file can do without: at once and while nobody waits, or not at all. `reclaim` is called, once,
+   * when somebody waits after all; what is left then is waited for.
+   */
+  async spare(
+    { file, memoryBytes }: Pick<PoolRequest, "file" | "memoryBytes">,
+    reclaim: () => void,
+  ): Promise<Pick<PoolGrant, "release"> | undefined> {
+    const isFree = () =>
+      this.#queue.length === 0 &&
+      this.used.memoryBytes + memoryBytes <= this.#options.memoryBytes;
+    if (!isFree() || await this.#options.isShort?.() || !isFree()) return undefined;
+    const spare: Spare = { memoryBytes, reclaim };
+    const all = this.#spares.get(file) ?? new Set();
+    this.#spares.set(file, all.add(spare));
+    this.#options.onChange?.(this.used);
+    return {
+      release: () => {
+        if (!all.delete(spare)) return;
+        if (all.size === 0 && this.#spares.get(file) === all) this.#spares.delete(file);
+        this.#options.onChange?.(this.used);
+        void this.#pump().then(() => this.#lookForCycle());
+      },
+    };
+  }
+
   /** Gives back all that a file holds and drops what it waits for: its process has ended. */
   endFile(file: string): void {
     this.#held.delete(file);
+    this.#spares.delete(file);
     this.#queue = this.#queue.filter((waiting) => waiting.file !== file);
     this.#options.onChange?.(this.used);
     void this.#pump();
@@ -174,6 +211,7 @@ export class Pool {
 
   /** When every file that holds something waits for more, nobody will give anything back: the last to ask is refused. */
   #breakCycle(last: Waiting): void {
+    if (this.#spares.size > 0) return; // these are on their way back
     const holders = [...this.#held.keys()];
     const waits = (file: string) => this.#queue.some((waiting) => waiting.file === file);
     if (this.#memoryOf(last.file) === 0 || !holders.every(waits)) return;
@@ -196,6 +234,12 @@ export class Pool {
     );
   }
 
+  /** Looks again once no spares are left whose return was waited for. */
+  #lookForCycle(): void {
+    const last = this.#queue.at(-1);
+    if (last) this.#breakCycle(last);
+  }
+
   async #pump(): Promise<void> {
     // What happens while it looks at the host is looked at again, not lost.
     this.#pumpAgain = true;
@@ -215,7 +259,9 @@ export class Pool {
   async #grantWhatFits(): Promise<void> {
     for (let next = this.#next(); next; next = this.#next()) {
       // What clones use is looked at when somebody would have to wait for it.
-      if (!this.#fits(next) && !(await this.#measureClones() && this.#fits(next))) return;
+      if (!this.#fits(next) && !(await this.#measureClones() && this.#fits(next))) {
+        return this.#reclaimSpares();
+      }
       if (await this.#isPaused()) return;
       if (!this.#queue.includes(next)) continue; // given up meanwhile
       this.#remove(next);
@@ -255,6 +301,14 @@ export class Pool {
         void this.#pump();
       },
     };
+  }
+
+  #reclaimSpares(): void {
+    for (const spare of [...this.#spares.values()].flatMap((spares) => [...spares])) {
+      const { reclaim } = spare;
+      spare.reclaim = undefined;
+      reclaim?.();
+    }
   }
 
   /** Charges each clone what it uses by now. Returns whether that made a difference. */

@@ -1,5 +1,5 @@
 import { BelljarError } from "../errors.ts";
-import type { ResourceGrant, ResourceRequest } from "../lab/mod.ts";
+import type { ResourceGrant, ResourceRequest, SpareRequest } from "../lab/mod.ts";
 import type { Refusal } from "./pool.ts";
 import type { FromChild } from "./protocol.ts";
 
@@ -24,6 +24,7 @@ export class PoolClient {
   readonly #send: (message: FromChild) => void;
   #ids = 0;
   #pending = new Map<number, Pending>();
+  #spares = new Map<number, { answer: (granted: boolean) => void; reclaim: () => void }>();
 
   constructor(send: (message: FromChild) => void) {
     this.#send = send;
@@ -63,6 +64,36 @@ export class PoolClient {
         if (isHeld) this.#send({ type: "clone", id, pid });
       },
     };
+  }
+
+  /** Takes memory that can be given back at any time, if nobody waits for it: `reclaim` is called when somebody does. */
+  async spare(
+    { memoryBytes }: SpareRequest,
+    reclaim: () => void,
+  ): Promise<ResourceGrant | undefined> {
+    const id = ++this.#ids;
+    const { promise, resolve: answer } = Promise.withResolvers<boolean>();
+    this.#spares.set(id, { answer, reclaim });
+    this.#send({ type: "spare", id, memoryBytes });
+    if (!await promise) {
+      this.#spares.delete(id);
+      return undefined;
+    }
+    return {
+      release: () => {
+        if (this.#spares.delete(id)) this.#send({ type: "release", id });
+      },
+    };
+  }
+
+  /** The parent has answered what was asked for by {@linkcode PoolClient.spare}. */
+  spared(id: number, granted: boolean): void {
+    this.#spares.get(id)?.answer(granted);
+  }
+
+  /** The parent wants back what it had spared. */
+  reclaim(id: number): void {
+    this.#spares.get(id)?.reclaim();
   }
 
   /** The parent has granted a request. */

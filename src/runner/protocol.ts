@@ -30,7 +30,11 @@ export type ToChild =
   | { type: "interrupt" }
   | { type: "ping"; n: number }
   | { type: "granted"; id: number }
-  | { type: "refused"; id: number; refusal: Refusal };
+  | { type: "refused"; id: number; refusal: Refusal }
+  /** The answer to `spare`. */
+  | { type: "spared"; id: number; granted: boolean }
+  /** Somebody waits for what was spared: it is to be given back. */
+  | { type: "reclaim"; id: number };
 
 /** A test as `belljar list` shows it. */
 export interface ListedTest {
@@ -48,6 +52,8 @@ export type FromChild =
   | { type: "pong"; n: number; overdueMs: number }
   /** Asks the run's pool for the resources of machines. */
   | { type: "reserve"; id: number; memoryBytes: number; cpus: number; names: string[] }
+  /** Asks for memory that can be given back at any time; it is granted at once or refused. */
+  | { type: "spare"; id: number; memoryBytes: number }
   /** What was reserved serves one clone, run by the process `pid`. */
   | { type: "clone"; id: number; pid: number }
   /** Gives them back, or does not want them any more. */

@@ -28,6 +28,8 @@ export class SlotPool {
   readonly #options: SlotPoolOptions;
   readonly #slotBytes: number;
   #held = 0;
+  /** Gives back what this process can do without. */
+  readonly #spares = new Set<() => void>();
 
   constructor(options: SlotPoolOptions) {
     this.#options = options;
@@ -57,6 +59,30 @@ export class SlotPool {
     };
   }
 
+  /**
+   * Takes memory for what this process can do without: at once or not at all, and never more than what leaves half of all
+   * for others, who cannot ask for it back. `reclaim` is called when this process itself has to wait.
+   */
+  async spare(
+    { memoryBytes }: Pick<ResourceRequest, "memoryBytes">,
+    reclaim: () => void,
+  ): Promise<ResourceGrant | undefined> {
+    const { dir } = this.#options;
+    const wanted = Math.ceil(memoryBytes / this.#slotBytes);
+    await ensureOwnedDir(dir);
+    // What is taken beyond the need shows that it is free, and is given back.
+    const locks = await this.#tryTake(wanted + Math.ceil(this.#slots / 2), dir);
+    if (!locks) return undefined;
+    for (const lock of locks.splice(wanted)) lock[Symbol.dispose]();
+    this.#spares.add(reclaim);
+    return {
+      release: () => {
+        this.#spares.delete(reclaim);
+        for (const lock of locks.splice(0)) lock[Symbol.dispose]();
+      },
+    };
+  }
+
   get #slots(): number {
     return Math.floor(this.#options.memoryBytes / this.#slotBytes);
   }
@@ -72,6 +98,7 @@ export class SlotPool {
       signal?.throwIfAborted();
       const locks = await this.#tryTake(wanted, dir);
       if (locks) return locks;
+      for (const reclaim of this.#spares) reclaim();
       if (performance.now() - began > waitMs) {
         throw new HostError(
           `Cannot start ${listed(names)}: no memory became free within ${

@@ -63,8 +63,18 @@ export interface MachineSpec {
   expect?: "agent" | "no-agent";
   /** @default {"auto"} */
   transport?: TransportChoice;
+  /** A machine that was prepared ahead; it is used if it fits, and stays the caller's otherwise. */
+  standby?: StandbyMachine;
   /** Ends the start; everything that was begun is undone. */
   signal?: AbortSignal;
+}
+
+/** A machine that is prepared as far as that goes without knowing whose it will be. Disposing ends it. */
+export interface StandbyMachine extends AsyncDisposable {
+  /** Pid of the program that runs it. */
+  readonly pid: number;
+  /** Resolves when it cannot be used any more; never rejects. */
+  readonly ended: Promise<void>;
 }
 
 /** Milliseconds of a start's steps; a step that was not taken is missing. */
@@ -77,6 +87,8 @@ export interface MachineTimings {
   helloMs?: number;
   /** Giving a clone its identity. */
   identityMs?: number;
+  /** What was done ahead, before anybody asked for the machine: a start, loading, and a first command. */
+  aheadMs?: number;
   /** Building the template that was missing. */
   templateMs?: number;
   /** The whole start. */
@@ -193,6 +205,12 @@ export interface Vmm {
   readonly name: VmmName;
   /** Starts a machine, as a clone of a template where that is possible. */
   launch(spec: MachineSpec): Promise<Machine>;
+  /**
+   * What machines have in common of which one can stand by for another; `undefined` for those that cannot be prepared.
+   */
+  standbyKey(spec: MachineSpec): Promise<string | undefined>;
+  /** Prepares a machine for the next launch of one like it: see {@linkcode MachineSpec.standby}. */
+  standby(spec: MachineSpec): Promise<StandbyMachine>;
   /** Starts a machine from a saved state. */
   restore(state: SavedState, spec: MachineSpec): Promise<Machine>;
   /**

@@ -24,6 +24,8 @@ export async function bootPeerGuest(): Promise<PeerGuest> {
         restore: (state, spec) => vmm.restore(state, spec),
         openState: (path) => vmm.openState(path),
         stateKey: () => vmm.stateKey(),
+        standbyKey: (spec) => vmm.standbyKey(spec),
+        standby: (spec) => vmm.standby(spec),
       }),
   });
   try {

@@ -210,3 +210,68 @@ Deno.test("isMemoryShort() reads the kernel's figure and takes a missing one for
   await Deno.remove(path);
   assertEquals(await isMemoryShort(path), false);
 });
+
+Deno.test("Pool.spare() is granted at once or not at all, and given back to who waits", async () => {
+  const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 2 });
+  const a = await pool.reserve(request("a", 500));
+  const reclaimed: string[] = [];
+  const spare = (file: string, mib: number) =>
+    pool.spare({ file, memoryBytes: mib * MIB }, () => reclaimed.push(file));
+  assertEquals(await spare("a", 501), undefined);
+  const first = await spare("a", 300);
+  const second = await spare("b", 100);
+  assertEquals(pool.used, { memoryBytes: 900 * MIB, cpus: 1, files: 1 });
+  const waiting = pool.reserve(request("c", 400));
+  assertEquals(await isSettled(waiting), false);
+  assertEquals(reclaimed, ["a", "b"]);
+  assertEquals(await spare("a", 1), undefined, "somebody waits");
+  second!.release();
+  assertEquals(await isSettled(waiting), false);
+  first!.release();
+  first!.release();
+  (await waiting).release();
+  a.release();
+  assertEquals(pool.used, { memoryBytes: 0, cpus: 0, files: 0 });
+});
+
+Deno.test("Pool counts spares neither against their own file nor as what others wait for", async (t) => {
+  await t.step("a file may have all the memory although it has spares", async () => {
+    const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 2 });
+    const spare = await pool.spare({ file: "a", memoryBytes: 600 * MIB }, () => spare!.release());
+    const grant = await pool.reserve(request("a", 1000));
+    assertEquals(pool.used.memoryBytes, 1000 * MIB);
+    grant.release();
+  });
+  await t.step("files that hold and wait are told once the spares are back", async () => {
+    const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 4 });
+    const [a, b] = [await pool.reserve(request("a", 450)), await pool.reserve(request("b", 450))];
+    const spare = await pool.spare({ file: "b", memoryBytes: 100 * MIB }, () => {});
+    const first = pool.reserve(request("a", 200));
+    const second = pool.reserve(request("b", 200));
+    second.catch(() => {}); // awaited below
+    assertEquals([await isSettled(first), await isSettled(second)], [false, false]);
+    spare!.release();
+    const error = await assertRejects(() => second, PoolRefusalError);
+    assertStringIncludes(error.message, "it would wait for ever");
+    b.release();
+    (await first).release();
+    a.release();
+  });
+  await t.step("a file that ends gives its spares back", async () => {
+    const pool = new Pool({ memoryBytes: 1000 * MIB, cpus: 2 });
+    await pool.spare({ file: "a", memoryBytes: 600 * MIB }, () => {});
+    const waiting = pool.reserve(request("b", 1000));
+    assertEquals(await isSettled(waiting), false);
+    pool.endFile("a");
+    (await waiting).release();
+    assertEquals(pool.used.memoryBytes, 0);
+  });
+  await t.step("a host that is short of memory has none to spare", async () => {
+    const pool = new Pool({
+      memoryBytes: 1000 * MIB,
+      cpus: 2,
+      isShort: () => Promise.resolve(true),
+    });
+    assertEquals(await pool.spare({ file: "a", memoryBytes: MIB }, () => {}), undefined);
+  });
+});

@@ -72,3 +72,22 @@ Deno.test("SlotPool gives a wait up when its signal aborts, and leaves nothing l
   held.release();
   (await other.reserve(request(256))).release();
 });
+
+Deno.test("SlotPool.spare() leaves half of all to others, and is given back before its process waits", async () => {
+  await using dir = await makeTempDir();
+  const open = () => new SlotPool({ dir: dir.path, memoryBytes: 1024 * MIB, waitMs: 20_000 });
+  const [one, other] = [open(), open()];
+  const held = await one.reserve(request(256));
+  const spare = await one.spare({ memoryBytes: 256 * MIB }, () => spare!.release());
+  assertEquals(await other.spare({ memoryBytes: 128 * MIB }, () => {}), undefined);
+  // Half is left: whoever has no spares gets that.
+  const half = await other.reserve(request(512));
+  assertEquals(
+    await isSettled(other.reserve(request(128)).then((grant) => grant.release())),
+    false,
+  );
+  const more = await one.reserve(request(256));
+  half.release();
+  for (const grant of [held, more]) grant.release();
+  (await one.reserve(request(1024))).release();
+});

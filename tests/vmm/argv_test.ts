@@ -24,7 +24,7 @@ Deno.test("qemuArgs() of a cold machine, in full", () => {
     "-no-user-config",
     ...["-display", "none"],
     ...["-name", "guest=db"],
-    ...["-machine", "q35,memory-backend=ram0"],
+    ...["-machine", "q35,sata=off,smbus=off,vmport=off,memory-backend=ram0"],
     ...["-accel", "tcg,thread=multi,tb-size=64"],
     ...["-cpu", "max,-erms"],
     ...["-smp", "2"],

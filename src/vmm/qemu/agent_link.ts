@@ -1,8 +1,8 @@
 import { AgentLostError, type BelljarError, StateError } from "../../errors.ts";
 import { timeScale } from "../../scope/mod.ts";
 import { formatSeconds } from "../../values/duration.ts";
-import { AgentClient, type AgentEvent, type ByteConn } from "../../wire/mod.ts";
-import { ControlPort } from "../control_port.ts";
+import { AgentClient, type AgentEvent } from "../../wire/mod.ts";
+import type { ControlPort } from "../control_port.ts";
 import { type AgentSecret, drawSecret } from "../identity.ts";
 import type { MachineEnd, MachineInfo } from "../types.ts";
 import { connectVsock, type HeldConn, type TransportDecision } from "../vsock.ts";
@@ -10,8 +10,7 @@ import { connectVsock, type HeldConn, type TransportDecision } from "../vsock.ts
 /** What an {@linkcode AgentLink} needs of its machine. */
 export interface AgentLinkOptions {
   machine: string;
-  /** The control port. */
-  conn: ByteConn;
+  port: ControlPort;
   /** The transport in it is corrected when vsock turns out not to work. */
   info: MachineInfo;
   transport: TransportDecision;
@@ -60,7 +59,7 @@ export class AgentLink {
 
   constructor(options: AgentLinkOptions) {
     this.#options = options;
-    this.#port = new ControlPort(options.conn);
+    this.#port = options.port;
     // A clone's port was opened before it was saved.
     this.#openSeen = options.info.how === "clone";
     options.ended.then(() => this.#machineEnded = true);

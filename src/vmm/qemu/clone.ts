@@ -1,11 +1,10 @@
-import { DeadlineError, GuestError, HostError } from "../../errors.ts";
-import { formatSeconds } from "../../values/duration.ts";
-import { type AgentClient, type RequestOptions, toBytes } from "../../wire/mod.ts";
-import { drawSecret } from "../identity.ts";
+import { HostError } from "../../errors.ts";
+import { ControlPort } from "../control_port.ts";
+import { type AgentSecret, drawSecret } from "../identity.ts";
 import type { MachineSpec } from "../types.ts";
 import type { TransportDecision } from "../vsock.ts";
 import type { BootFile } from "../../image/mod.ts";
-import type { DiskPlan } from "./argv.ts";
+import type { DiskPlan, NicPlan } from "./argv.ts";
 import { SECRET_FIRMWARE_FILE, takesBootFiles, writeBootMedia } from "./boot_files.ts";
 import { makeOverlay } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
@@ -14,8 +13,15 @@ import { canIgnoreShared, loadState, saveState } from "./migrate.ts";
 import { makeRamFile } from "./ram_file.ts";
 import { restoreDisks, type SavedDisk } from "./saved_disks.ts";
 import { saveMachine } from "./saved_state.ts";
-import { type StartContext, startMachine } from "./start.ts";
+import {
+  makeMachine,
+  type StartContext,
+  type StartedProgram,
+  startMachine,
+  startProgram,
+} from "./start.ts";
 import { ENTRY_FILES, sealEntry, type StateEntry, type StateFacts } from "./state_entry.ts";
+import { runOnce } from "./warm_up.ts";
 
 /** Options for {@linkcode buildTemplate}. */
 export interface BuildTemplateOptions {
@@ -119,38 +125,6 @@ export async function buildTemplate(
   return helloMs;
 }
 
-/** Runs a program of the guest to its end, if it has one that does nothing. */
-async function runOnce(client: AgentClient, options: RequestOptions): Promise<void> {
-  const proc = client.newId();
-  const empty = Promise.withResolvers<void>();
-  const unlisten = client.on(proc, ({ ev }) => ev === "empty" && empty.resolve());
-  const { promise: late, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(silent(options)), options.timeoutMs);
-  const onAbort = () => reject(options.signal!.reason);
-  options.signal?.addEventListener("abort", onAbort, { once: true });
-  client.closed.then(reject);
-  try {
-    const argv = ["/bin/sh", "-c", "true"].map(toBytes);
-    await client.request("spawn", { proc, argv, env: [], clearEnv: false }, options);
-    await Promise.race([empty.promise, late]);
-    await client.request("procRelease", { proc }, options);
-  } catch (error) {
-    if (!(error instanceof GuestError)) throw error; // an image without a shell
-  } finally {
-    late.catch(() => {}); // lost the race
-    clearTimeout(timer);
-    options.signal?.removeEventListener("abort", onAbort);
-    unlisten();
-  }
-}
-
-function silent({ timeoutMs = 0 }: RequestOptions): DeadlineError {
-  return new DeadlineError("Cannot make a template: its first process does not end", {
-    expected: `the end of "/bin/sh -c true" within ${formatSeconds(timeoutMs / 1000)}`,
-    next: "boot with `cold: true`, and see what /bin/sh of the image does",
-  });
-}
-
 /** Id of the disk that belongs to an image; also its serial number, by which the guest finds it. */
 export const ROOT_DISK = "root";
 
@@ -194,27 +168,37 @@ export function rootDisk(path: string): DiskPlan {
   return { id: ROOT_DISK, path, format: "qcow2", readonly: false };
 }
 
-/** Options for {@linkcode startClone}. */
-export interface StartCloneOptions {
+/** Options for {@linkcode loadClone}. */
+export interface LoadCloneOptions {
+  /** Name of the machine, for errors. */
+  name: string;
   entry: StateEntry;
-  agentTimeoutMs: number;
-  /** Folder for the states of machines that are saved. */
-  snapshots: string;
-  transport: TransportDecision;
+  /** Cards of the state. @default those of the entry, connected to nothing */
+  nics?: NicPlan[];
+  signal?: AbortSignal;
 }
 
-/** Starts a machine from a saved state, with a private view of its memory and an identity of its own. */
-export async function startClone(
+/** A clone whose state is loaded and which stands still: whose machine it becomes is open. */
+export interface LoadedClone extends AsyncDisposable {
+  readonly entry: StateEntry;
+  readonly program: StartedProgram;
+  readonly port: ControlPort;
+  /** What its agent knows; something else than the entry's once it was talked to. */
+  auth: AgentSecret;
+  readonly loadMs: number;
+  /** What was done with it before its machine was asked for, once that is over. */
+  aheadMs: number;
+}
+
+/** Starts QEMU with a private view of a saved state's memory, and loads the state of the devices. */
+export async function loadClone(
   context: StartContext,
-  spec: MachineSpec,
-  { entry, agentTimeoutMs, snapshots, transport }: StartCloneOptions,
-): Promise<QemuMachine> {
-  const { signal } = spec;
+  { name, entry, nics, signal }: LoadCloneOptions,
+): Promise<LoadedClone> {
   const { facts, dir } = entry;
-  const { disks: newDisks, nics: newNics, savedNics, macs } = matchDevices(facts, spec);
   await using failed = new AsyncDisposableStack();
-  const machine = failed.use(
-    await startMachine(context, spec, {
+  const program = failed.use(
+    await startProgram(context, { name, signal }, {
       plan: async (own) => ({
         memoryBytes: facts.memoryBytes,
         cpus: facts.cpus,
@@ -224,47 +208,96 @@ export async function startClone(
         initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
         cmdline: facts.kernel === undefined ? undefined : facts.cmdline,
         disks: await restoreDisks(savedDisks(facts), dir, own),
-        nics: savedNics,
+        nics: nics ?? facts.nics ?? [],
         firmwareFiles: facts.hasFirmwareSecret
           ? [{ name: SECRET_FIRMWARE_FILE, path: `${dir}/${ENTRY_FILES.firmwareSecret}` }]
           : [],
         incoming: true,
       }),
       hasVsock: facts.vsock,
-      transport,
-      how: "clone",
-      howWhy: "",
       consoleBefore: entry.console,
-      bootSecret: entry.bootSecret,
-      agentTimeoutMs,
-      files: templateFiles(spec).length > 0 ? [] : spec.files,
-      macs,
-      save: (self, options) =>
-        saveMachine(context, self, {
-          facts,
-          bootSecret: entry.bootSecret,
-          initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
-          firmwareSecret: facts.hasFirmwareSecret
-            ? `${dir}/${ENTRY_FILES.firmwareSecret}`
-            : undefined,
-        }, { ...options, root: snapshots }),
     }),
   );
-  const { timings } = machine.info;
   const loading = performance.now();
-  await loadState(machine.qmp, entry.state, {
+  await loadState(program.qemu.qmp, entry.state, {
     ignoreShared: true,
-    dir: machine.dir,
-    machine: spec.name,
+    dir: program.dir,
+    machine: name,
     signal,
   });
+  failed.move(); // the caller's from here on
+  return {
+    entry,
+    program,
+    port: new ControlPort(program.qemu.control),
+    auth: entry.auth,
+    loadMs: performance.now() - loading,
+    aheadMs: 0,
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
+  };
+}
+
+/** Options for {@linkcode startClone}. */
+export interface StartCloneOptions {
+  entry: StateEntry;
+  agentTimeoutMs: number;
+  /** Folder for the states of machines that are saved. */
+  snapshots: string;
+  transport: TransportDecision;
+  /** A clone of the same entry that was loaded before; owned from the call on. */
+  loaded?: LoadedClone;
+}
+
+/** Starts a machine from a saved state, with a private view of its memory and an identity of its own. */
+export async function startClone(
+  context: StartContext,
+  spec: MachineSpec,
+  options: StartCloneOptions,
+): Promise<QemuMachine> {
+  const { entry, agentTimeoutMs, snapshots, transport } = options;
+  const { name, signal } = spec;
+  const { facts, dir } = entry;
+  const { disks: newDisks, nics: newNics, savedNics, macs } = matchDevices(facts, spec);
+  await using failed = new AsyncDisposableStack();
+  const loaded = failed.use(
+    options.loaded ?? await loadClone(context, { name, entry, nics: savedNics, signal }),
+  );
+  signal?.throwIfAborted();
+  const machine = failed.use(makeMachine(context, spec, loaded.program, {
+    transport,
+    how: "clone",
+    howWhy: "",
+    bootSecret: entry.bootSecret,
+    agentTimeoutMs,
+    files: templateFiles(spec).length > 0 ? [] : spec.files,
+    macs,
+    port: loaded.port,
+    save: (self, saving) =>
+      saveMachine(context, self, {
+        facts,
+        bootSecret: entry.bootSecret,
+        initrd: facts.hasInitrd ? `${dir}/${ENTRY_FILES.initrd}` : undefined,
+        firmwareSecret: facts.hasFirmwareSecret
+          ? `${dir}/${ENTRY_FILES.firmwareSecret}`
+          : undefined,
+      }, { ...saving, root: snapshots }),
+  }));
+  const { timings } = machine.info;
+  const plugging = performance.now();
   for (const disk of newDisks) await machine.attachDisk(disk);
   for (const nic of newNics) await machine.attachNic(nic);
-  timings.loadMs = performance.now() - loading;
+  const plugMs = performance.now() - plugging;
+  if (options.loaded === undefined) {
+    timings.loadMs = loaded.loadMs + plugMs;
+  } else {
+    delete timings.spawnMs;
+    timings.aheadMs = loaded.aheadMs;
+    timings.loadMs = plugMs;
+  }
   const resumed = performance.now();
   // At once: the port holds the harness' first words until the guest runs.
   const [client] = await Promise.all([
-    machine.connect(entry.auth, agentTimeoutMs, signal),
+    machine.connect(loaded.auth, agentTimeoutMs, signal),
     machine.resume(),
   ]);
   machine.info.kernel = client.agent.kernel;

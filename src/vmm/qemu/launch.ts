@@ -212,7 +212,8 @@ function endedEarly(
   });
 }
 
-function closeQuietly(resource: { close(): void }): void {
+/** Closes what its other end may have closed already. */
+export function closeQuietly(resource: { close(): void }): void {
   try {
     resource.close();
   } catch {

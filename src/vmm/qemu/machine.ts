@@ -3,6 +3,7 @@ import { removeTree } from "../../host/mod.ts";
 import type { BootFile } from "../../image/mod.ts";
 import type { AgentClient } from "../../wire/mod.ts";
 import type { ConsoleLog } from "../console_log.ts";
+import type { ControlPort } from "../control_port.ts";
 import {
   type AgentSecret,
   drawSecret,
@@ -33,6 +34,8 @@ export interface QemuMachineParts {
   name: string;
   dir: string;
   qemu: QemuProcess;
+  /** The control port. */
+  port: ControlPort;
   console: ConsoleLog;
   info: MachineInfo;
   /** The secret that the initial RAM file system brings: also after a reset. */
@@ -91,7 +94,7 @@ export class QemuMachine implements Machine {
     this.qmp.on((event) => this.#onEvent(event));
     this.#link = new AgentLink({
       machine: this.name,
-      conn: parts.qemu.control,
+      port: parts.port,
       info: this.info,
       transport: parts.transport,
       bootSecret: parts.bootSecret,

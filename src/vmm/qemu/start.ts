@@ -1,13 +1,14 @@
 import { HostError } from "../../errors.ts";
 import { removeTree, type Run } from "../../host/mod.ts";
 import { ConsoleLog } from "../console_log.ts";
+import { ControlPort } from "../control_port.ts";
 import { hostnameOf } from "../identity.ts";
 import type { MachineInfo, MachineSpec } from "../types.ts";
 import type { AccelDecision } from "./accel.ts";
-import { qemuArgs, type QemuPlan } from "./argv.ts";
+import { type DiskPlan, type NicPlan, qemuArgs, type QemuPlan } from "./argv.ts";
 import type { QemuBinary } from "./binary.ts";
 import { drawCid, type TransportDecision } from "../vsock.ts";
-import { CID_TAKEN, startQemu } from "./launch.ts";
+import { CID_TAKEN, closeQuietly, type QemuProcess, startQemu } from "./launch.ts";
 import { QemuMachine, type QemuMachineParts } from "./machine.ts";
 
 /** Where and with what machines are started. */
@@ -17,20 +18,43 @@ export interface StartContext {
   accel: AccelDecision;
 }
 
-/** What is decided about one start before QEMU runs. */
-export interface StartOptions {
+/** What is decided about one program before it runs. */
+export interface StartProgramOptions {
   /** Arguments but for what belongs to this start alone. */
   plan: (
     dir: string,
   ) => Promise<Omit<QemuPlan, "sockets" | "name" | "accel" | "vsockCid">>;
   /** Whether it gets an address on vsock. */
   hasVsock?: boolean;
+  /** What the console said before this start: a clone's boot. */
+  consoleBefore?: Uint8Array;
+}
+
+/** A QEMU that runs, with what is on the host for it. Disposing ends it, unless a machine has taken it over. */
+export interface StartedProgram extends AsyncDisposable {
+  /** Folder with its sockets. */
+  readonly dir: string;
+  readonly qemu: QemuProcess;
+  readonly disks: readonly DiskPlan[];
+  readonly nics: readonly NicPlan[];
+  readonly consoleLog: string;
+  readonly consoleBefore: Uint8Array | undefined;
+  readonly vsockCid: number | undefined;
+  /** When it was started, by `performance.now()`. */
+  readonly startedMs: number;
+  /** Leaves it to the caller. */
+  move(): void;
+}
+
+/** What is decided about one machine. */
+export interface StartOptions extends StartProgramOptions, MachineOptions {}
+
+/** What makes a machine of a program. */
+export interface MachineOptions {
   /** How its agent is talked to. */
   transport: TransportDecision;
   how: MachineInfo["how"];
   howWhy: string;
-  /** What the console said before this start: a clone's boot. */
-  consoleBefore?: Uint8Array;
   bootSecret: Uint8Array;
   agentTimeoutMs: number;
   /** Files to write once the agent answers, also after a reset. */
@@ -39,14 +63,26 @@ export interface StartOptions {
   macs?: { from: string; to: string }[];
   /** Saves the machine; one that never runs has none. */
   save?: QemuMachineParts["save"];
+  /** The control port, if it was used already. */
+  port?: ControlPort;
 }
 
 /** Starts QEMU for a machine; the guest runs or waits for its state. */
 export async function startMachine(
-  { run, qemu, accel }: StartContext,
-  spec: Pick<MachineSpec, "name" | "hostname" | "timeMs" | "seed" | "signal">,
+  context: StartContext,
+  spec: MachineNames & Pick<MachineSpec, "signal">,
   options: StartOptions,
 ): Promise<QemuMachine> {
+  const program = await startProgram(context, spec, options);
+  return makeMachine(context, spec, program, options);
+}
+
+/** Starts QEMU without a machine that stands for it. */
+export async function startProgram(
+  { run, qemu, accel }: StartContext,
+  { name, signal }: Pick<MachineSpec, "name" | "signal">,
+  options: StartProgramOptions,
+): Promise<StartedProgram> {
   const dir = await run.machineDir();
   await using failed = new AsyncDisposableStack();
   failed.defer(() => removeTree(dir));
@@ -60,17 +96,54 @@ export async function startMachine(
     started: await startQemu({
       run,
       qemu,
-      machine: spec.name,
+      machine: name,
       dir,
-      args: (sockets) =>
-        qemuArgs({ ...plan, name: spec.name, accel: accel.accel, vsockCid, sockets }),
-      signal: spec.signal,
+      args: (sockets) => qemuArgs({ ...plan, name, accel: accel.accel, vsockCid, sockets }),
+      signal,
     }),
   }));
-  const machine = new QemuMachine({
+  const owned = failed.move();
+  owned.defer(async () => {
+    started.qmp.close();
+    for (const conn of [started.control, started.console]) closeQuietly(conn);
+    await started.process[Symbol.asyncDispose]();
+    if (consoleBefore) await Deno.remove(consoleLog).catch(() => {}); // the run's folder is removed anyway
+  });
+  let isMoved = false;
+  return {
+    dir,
+    qemu: started,
+    disks: plan.disks,
+    nics: plan.nics,
+    consoleLog,
+    consoleBefore,
+    vsockCid,
+    startedMs,
+    move: () => void (isMoved = true),
+    [Symbol.asyncDispose]: async () => {
+      if (!isMoved) await owned.disposeAsync();
+    },
+  };
+}
+
+/** What a machine is called. */
+type MachineNames = Pick<MachineSpec, "name" | "hostname" | "timeMs" | "seed">;
+
+/** Makes a machine of a program, which it owns from then on. */
+export function makeMachine(
+  { qemu, accel }: Pick<StartContext, "qemu" | "accel">,
+  spec: MachineNames,
+  program: StartedProgram,
+  options: MachineOptions,
+): QemuMachine {
+  const { dir, vsockCid, consoleLog, consoleBefore, startedMs } = program;
+  const started = program.qemu;
+  program.move();
+  return new QemuMachine({
     name: spec.name,
     dir,
     qemu: started,
+    port: options.port ?? new ControlPort(started.control),
     console: new ConsoleLog({ path: consoleLog, writesFile: true, before: consoleBefore }),
     info: {
       vmm: "qemu",
@@ -96,12 +169,10 @@ export async function startMachine(
     files: options.files ?? [],
     transport: options.transport,
     startedMs,
-    disks: plan.disks,
-    nics: plan.nics,
+    disks: program.disks,
+    nics: program.nics,
     save: options.save ?? (() => Promise.reject(new TypeError("This machine is saved already"))),
   });
-  failed.move(); // the machine owns it all from here on
-  return machine;
 }
 
 /** Two in a row that are taken are not to be expected; this many mean that something else is wrong. */

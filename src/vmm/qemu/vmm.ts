@@ -1,4 +1,4 @@
-import { BelljarError, BootError, HostError } from "../../errors.ts";
+import { BootError, HostError } from "../../errors.ts";
 import { cacheDir, type Run } from "../../host/mod.ts";
 import { emitEvent, timeScale, uncharged } from "../../scope/mod.ts";
 import { PROTOCOL_VERSION, VERSION } from "../../wire/mod.ts";
@@ -11,6 +11,7 @@ import type {
   Machine,
   MachineSpec,
   SavedState,
+  StandbyMachine,
   StateKeyOptions,
   Vmm,
 } from "../types.ts";
@@ -18,14 +19,15 @@ import { type AccelDecision, AcceleratorChooser, FIRST_KVM_MS } from "./accel.ts
 import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
 import { takesBootFiles, writeBootMedia } from "./boot_files.ts";
-import { buildTemplate, ROOT_DISK, rootDisk, startClone } from "./clone.ts";
+import { ROOT_DISK, rootDisk, startClone } from "./clone.ts";
+import { Clones } from "./clones.ts";
 import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
 import { type StartContext, startMachine } from "./start.ts";
 import { QemuSavedState, saveMachine } from "./saved_state.ts";
-import { ENTRY_VERSION, readEntry, type StateEntry } from "./state_entry.ts";
-import { hostCpu, templateKey } from "./template_key.ts";
+import { ENTRY_VERSION, readEntry } from "./state_entry.ts";
+import { hostCpu } from "./template_key.ts";
 import { TemplateStore } from "./template_store.ts";
 
 /** Options for {@linkcode QemuVmm}. */
@@ -57,6 +59,12 @@ export class QemuVmm implements Vmm {
   readonly #options: QemuVmmOptions;
   #store: TemplateStore | undefined;
   #chooser: Promise<AcceleratorChooser> | undefined;
+  readonly #clones = new Clones({
+    templates: () => this.#templates(),
+    snapshots: () => this.#snapshots(),
+    transport: (spec) => this.#transport(spec),
+    calibrate: async (helloMs) => await (await this.#accelerators()).calibrate(helloMs),
+  });
   /** Why this QEMU can make none. */
   #noTemplates: string | undefined;
 
@@ -70,7 +78,7 @@ export class QemuVmm implements Vmm {
       const why = cloneObstacle(spec) ?? this.#noTemplates;
       if (why !== undefined) return await this.#boot(context, spec, limitMs, why);
       try {
-        return await this.#clone(context, spec, limitMs);
+        return await this.#clones.start(context, spec, agentLimit(spec, limitMs));
       } catch (error) {
         const reason = templateObstacle(error);
         if (reason === undefined) throw error;
@@ -81,6 +89,18 @@ export class QemuVmm implements Vmm {
     }, spec.expect === "no-agent");
     machine.info.timings.totalMs = performance.now() - started;
     return machine;
+  }
+
+  async standbyKey(spec: MachineSpec): Promise<string | undefined> {
+    if (cloneObstacle(spec) ?? this.#noTemplates) return undefined;
+    const context = await this.#context();
+    // One that is not proven may be given up by the next start.
+    if (!context.accel.proven) return undefined;
+    return await this.#clones.key(context, spec);
+  }
+
+  async standby(spec: MachineSpec): Promise<StandbyMachine> {
+    return await this.#clones.prepare(await this.#context(), spec, agentLimit(spec));
   }
 
   async restore(state: SavedState, spec: MachineSpec): Promise<Machine> {
@@ -133,6 +153,13 @@ export class QemuVmm implements Vmm {
     return await (await this.#accelerators()).decide(this.#options.accel, options);
   }
 
+  async #context(): Promise<StartContext> {
+    const run = await (this.#options.run ?? hostRun)();
+    const qemu = await findQemu({ path: this.#options.qemu });
+    const accel = await (await this.#accelerators()).decide(this.#options.accel);
+    return { run, qemu, accel };
+  }
+
   /**
    * Runs `start` with the accelerator that was decided on. One that is not proven yet has to bring a machine up in time;
    * else `start` is done again with the other.
@@ -141,10 +168,9 @@ export class QemuVmm implements Vmm {
     start: (context: StartContext, limitMs: number | undefined) => Promise<T>,
     unprovable: boolean,
   ): Promise<T> {
-    const run = await (this.#options.run ?? hostRun)();
-    const qemu = await findQemu({ path: this.#options.qemu });
     const chooser = await this.#accelerators();
-    let accel = await chooser.decide(this.#options.accel);
+    const { run, qemu, accel: decided } = await this.#context();
+    let accel = decided;
     if (!accel.proven && unprovable) {
       accel = {
         accel: "tcg",
@@ -245,52 +271,6 @@ export class QemuVmm implements Vmm {
     return machine;
   }
 
-  async #clone(
-    context: StartContext,
-    spec: MachineSpec,
-    limitMs: number | undefined,
-  ): Promise<QemuMachine> {
-    const { signal } = spec;
-    const agentTimeoutMs = agentLimit(spec, limitMs);
-    const { qemu, accel } = context;
-    const transport = await this.#transport(spec);
-    const vsock = transport.transport === "vsock";
-    const key = await templateKey({ spec, vsock, qemu, accel: accel.accel, cpu: await hostCpu() });
-    const store = await this.#templates();
-    const snapshots = await this.#snapshots();
-    const obtain = async (): Promise<{ entry: StateEntry; templateMs?: number }> => {
-      const began = performance.now();
-      const { entry, built } = await uncharged(() =>
-        store.get(key, async (dir) => {
-          const helloMs = await buildTemplate(context, spec, { dir, agentTimeoutMs, vsock });
-          if (accel.accel === "tcg") await (await this.#accelerators()).calibrate(helloMs);
-        }, signal)
-      );
-      const templateMs = built ? performance.now() - began : undefined;
-      if (built) {
-        emitEvent("template_built", { key, image: spec.image.name, durationMs: templateMs });
-      }
-      return { entry, templateMs };
-    };
-    const { entry, templateMs } = await obtain();
-    let machine: QemuMachine;
-    try {
-      machine = await startClone(context, spec, { entry, agentTimeoutMs, snapshots, transport });
-    } catch (error) {
-      // A file that was damaged after it was verified, or removed in this moment: once more from the start.
-      if (!(error instanceof BelljarError) || !isDamage(error)) throw error;
-      await store.drop(key, error.summary);
-      machine = await startClone(context, spec, {
-        entry: (await obtain()).entry,
-        agentTimeoutMs,
-        snapshots,
-        transport,
-      });
-    }
-    machine.info.timings.templateMs = templateMs;
-    return machine;
-  }
-
   /** How a machine's agent is talked to. */
   #transport(spec: MachineSpec, obstacle = vsockObstacle(spec)): Promise<TransportDecision> {
     return chooseTransport({
@@ -359,8 +339,4 @@ function cmdlineOf({ image, cmdline, cmdlineAppend }: MachineSpec, vsock: boolea
 
 function agentLimit({ agentTimeoutMs }: MachineSpec, limitMs = Infinity): number {
   return Math.min(agentTimeoutMs ?? AGENT_MS * timeScale(), limitMs);
-}
-
-function isDamage(error: BelljarError): boolean {
-  return ["LOAD_FAILED", "IMAGE_UNREADABLE"].includes(error.code);
 }
