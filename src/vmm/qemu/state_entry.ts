@@ -59,7 +59,7 @@ export interface StateEntry {
 }
 
 /** Changes whenever files of an entry change their meaning; part of every key by which entries are found. */
-export const ENTRY_VERSION = 3;
+export const ENTRY_VERSION = 4;
 
 /** Names of the files of an entry. */
 export const ENTRY_FILES = {
