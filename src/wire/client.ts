@@ -4,7 +4,7 @@ import { errnoName } from "../values/errno.ts";
 import { formatSeconds } from "../values/duration.ts";
 import { toText } from "./bytes.ts";
 import { decodeValue, encodeMap } from "./codec.ts";
-import { encodeFrame, type Frame, FrameReader } from "./frames.ts";
+import { type Frame, FrameReader } from "./frames.ts";
 import { type AgentHello, type HandshakeOptions, shakeHands } from "./handshake.ts";
 import {
   type AgentEvent,
@@ -169,7 +169,7 @@ export class AgentClient {
   #open(id: number, direction: StreamDirection, principal: number): WireStream {
     const stream = new WireStream(id, direction, principal, {
       send: (kind, streamId, payload) =>
-        this.#writer.write(encodeFrame(kind, principal, streamId, payload)),
+        this.#writer.write({ kind, principal, id: streamId, payload }),
       forget: (streamId) => this.#streams.delete(streamId),
     });
     if (this.#lost) stream.onLost(this.#lost);
@@ -251,7 +251,7 @@ export class AgentClient {
   }
 
   #send(kind: number, principal: number, id: number, payload: Uint8Array): void {
-    this.#writer.write(encodeFrame(kind, principal, id, payload)).catch((cause) =>
+    this.#writer.write({ kind, principal, id, payload }).catch((cause) =>
       this.#end(this.#lostBecause("the connection broke while writing", cause))
     );
   }

@@ -23,20 +23,33 @@ export function encodeFrame(
   id: number,
   payload: Uint8Array,
 ): Uint8Array<ArrayBuffer> {
-  if (payload.length > LIMITS.MAX_PAYLOAD) {
-    throw new RangeError(
-      `Cannot send a frame of ${payload.length} bytes: at most ${LIMITS.MAX_PAYLOAD} fit`,
-    );
-  }
-  const frame = new Uint8Array(LIMITS.HEADER_SIZE + payload.length);
-  const view = new DataView(frame.buffer);
+  const frame = new Uint8Array(frameSize(payload));
+  putFrame(frame, 0, { kind, principal, id, payload });
+  return frame;
+}
+
+/** Bytes of the frame with this payload. */
+export function frameSize(payload: Uint8Array): number {
+  if (payload.length <= LIMITS.MAX_PAYLOAD) return LIMITS.HEADER_SIZE + payload.length;
+  throw new RangeError(
+    `Cannot send a frame of ${payload.length} bytes: at most ${LIMITS.MAX_PAYLOAD} fit`,
+  );
+}
+
+/** Writes a frame into `target`, which has room for it. */
+export function putFrame(
+  target: Uint8Array<ArrayBuffer>,
+  at: number,
+  { kind, principal, id, payload }: Omit<Frame, "length">,
+): void {
+  const view = new DataView(target.buffer, target.byteOffset + at, LIMITS.HEADER_SIZE);
   view.setUint32(0, payload.length, true);
   view.setUint8(4, kind);
+  view.setUint8(5, 0);
   view.setUint16(6, principal, true);
   view.setUint32(8, id >>> 0, true);
   view.setUint32(12, Math.floor(id / 2 ** 32), true);
-  frame.set(payload, LIMITS.HEADER_SIZE);
-  return frame;
+  target.set(payload, at + LIMITS.HEADER_SIZE);
 }
 
 /** Collects bytes as they arrive and gives out whole frames; refuses what cannot be a frame at its header. */
