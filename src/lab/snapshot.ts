@@ -2,6 +2,7 @@ import { StateError } from "../errors.ts";
 import type { JobInfo } from "../jobs/mod.ts";
 import { currentScope, type Registration } from "../scope/mod.ts";
 import type { MachineSpec, SavedState } from "../vmm/mod.ts";
+import { forgetState } from "./standbys.ts";
 
 /** What machines of a snapshot are started with. */
 export type SnapshotSpec = Omit<MachineSpec, "name" | "image" | "signal">;
@@ -68,7 +69,9 @@ export class Snapshot implements AsyncDisposable {
     return this.#deleting ??= (async () => {
       await Promise.resolve();
       this.#registration.release();
-      if (!this.#parts.isKept) await this.#parts.state.delete();
+      if (this.#parts.isKept) return;
+      forgetState(this.#parts.state);
+      await this.#parts.state.delete();
     })();
   }
 

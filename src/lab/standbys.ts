@@ -1,7 +1,7 @@
 import { BelljarError } from "../errors.ts";
 import { ProcessorRoom } from "../host/mod.ts";
 import { emitEvent, runScope } from "../scope/mod.ts";
-import type { Machine, MachineSpec, StandbyMachine, Vmm } from "../vmm/mod.ts";
+import type { Machine, MachineSpec, SavedState, StandbyMachine, Vmm } from "../vmm/mod.ts";
 import type { ResourceGrant } from "./providers.ts";
 
 /** What a machine that is prepared ahead takes. */
@@ -41,9 +41,19 @@ interface Entry {
   release(): void;
 }
 
+/** A machine that is wanted now. */
+export interface Wanted {
+  vmm: Vmm;
+  spec: MachineSpec;
+  /** What it begins with, if not with its image's template. */
+  state?: SavedState;
+}
+
 /** Machines of which one can stand by for another. */
 interface Kind {
   entries: Entry[];
+  /** Folder of the state that they begin with, if they do. */
+  statePath: string | undefined;
   /** Whether one of them has ended: then this is a file that boots one after the other. */
   hasEnded: boolean;
   /** How many shall stand by. */
@@ -78,16 +88,27 @@ export class Standbys implements AsyncDisposable {
     return [...this.#kinds.values()].reduce((sum, { entries }) => sum + entries.length, 0);
   }
 
-  /** As the monitor's `launch()`, with what stands by if there is something that fits. */
-  async launch(vmm: Vmm, spec: MachineSpec): Promise<Machine> {
-    const key = this.#closed ? undefined : await vmm.standbyKey(spec);
-    if (key === undefined) return await vmm.launch(spec);
-    const kind = this.#kind(key);
-    const machine = await this.#launchOne(kind, vmm, spec);
+  /** Starts a machine, by what stands by if there is something that fits. */
+  async start(wanted: Wanted): Promise<Machine> {
+    const { vmm, spec, state } = wanted;
+    const key = this.#closed ? undefined : await vmm.standbyKey(spec, state);
+    if (key === undefined) return await startAnew(wanted);
+    const kind = this.#kind(key, state);
+    const machine = await this.#startOne(kind, wanted);
     machine.ended.then(() => kind.hasEnded = true);
     const room = await this.#room.measure(this.#ownMs());
-    if (kind.hasEnded && room >= LEAST_ROOM) this.#fill(kind, vmm, spec);
+    if (kind.hasEnded && room >= LEAST_ROOM) this.#fill(kind, wanted);
     return machine;
+  }
+
+  /** Gives up what stands by for machines from a state that is about to be deleted. */
+  forget(state: SavedState): void {
+    for (const [key, kind] of this.#kinds) {
+      if (kind.statePath !== state.path) continue;
+      this.#kinds.delete(key);
+      kind.want = 0;
+      this.#drop(kind, kind.entries.length);
+    }
   }
 
   /** Gives all of them up. */
@@ -97,27 +118,28 @@ export class Standbys implements AsyncDisposable {
     await Promise.all(this.#ending);
   }
 
-  #kind(key: string): Kind {
-    const kind = this.#kinds.get(key) ?? { entries: [], hasEnded: false, want: 1 };
+  #kind(key: string, state: SavedState | undefined): Kind {
+    const kind = this.#kinds.get(key) ??
+      { entries: [], hasEnded: false, want: 1, statePath: state?.path };
     this.#kinds.delete(key);
     this.#kinds.set(key, kind);
     return kind;
   }
 
-  async #launchOne(kind: Kind, vmm: Vmm, spec: MachineSpec): Promise<Machine> {
+  async #startOne(kind: Kind, wanted: Wanted): Promise<Machine> {
     // What was begun first is ready first, and sooner than what would be begun now.
     const entry = kind.entries.shift();
-    if (!entry) return await vmm.launch(spec);
+    if (!entry) return await startAnew(wanted);
     // They are used up faster than one at a time can be prepared.
     if (!entry.isReady && kind.want > 0) kind.want = this.#most;
-    const { signal } = spec;
+    const { signal } = wanted.spec;
     const stopped = Promise.withResolvers<never>();
     const onAbort = () => stopped.reject(signal!.reason);
     signal?.addEventListener("abort", onAbort, { once: true });
     try {
       signal?.throwIfAborted();
       const standby = await Promise.race([entry.machine, stopped.promise]);
-      return await vmm.launch({ ...spec, ...standby && { standby } });
+      return await startAnew({ ...wanted, spec: { ...wanted.spec, standby } });
     } finally {
       stopped.promise.catch(() => {}); // settled by nobody, or lost the race
       signal?.removeEventListener("abort", onAbort);
@@ -125,11 +147,11 @@ export class Standbys implements AsyncDisposable {
     }
   }
 
-  #fill(kind: Kind, vmm: Vmm, spec: MachineSpec): void {
-    const wanted = () => Math.min(kind.want, this.#options.testsAhead());
-    while (kind.entries.length < wanted() && !this.#closed) {
+  #fill(kind: Kind, wanted: Wanted): void {
+    const least = () => Math.min(kind.want, this.#options.testsAhead());
+    while (kind.entries.length < least() && !this.#closed) {
       if (this.count >= this.#most && !this.#dropOther(kind)) return;
-      kind.entries.push(this.#prepare(kind, vmm, spec));
+      kind.entries.push(this.#prepare(kind, wanted));
     }
   }
 
@@ -145,7 +167,7 @@ export class Standbys implements AsyncDisposable {
     return other !== undefined;
   }
 
-  #prepare(kind: Kind, vmm: Vmm, spec: MachineSpec): Entry {
+  #prepare(kind: Kind, { vmm, spec, state }: Wanted): Entry {
     const stop = new AbortController();
     const entry: Entry = {
       stop,
@@ -165,9 +187,9 @@ export class Standbys implements AsyncDisposable {
         const grant = await this.#options.reserve(request, giveUp);
         if (!grant) return void giveUp();
         entry.release = () => grant.release();
-        const { disks: _disks, nics: _nics, ...rest } = spec;
+        const { disks: _disks, nics: _nics, standby: _standby, ...rest } = spec;
         this.#begun.set(entry, performance.now());
-        const machine = await vmm.standby({ ...rest, signal: stop.signal });
+        const machine = await vmm.standby({ ...rest, signal: stop.signal }, state);
         entry.isReady = true;
         machine.ended.then(giveUp);
         return machine;
@@ -217,6 +239,15 @@ export function setStandbys(standbys: Standbys | undefined): () => void {
 }
 
 /** Starts a machine, with what was prepared for it if there is something. */
-export function launchMachine(vmm: Vmm, spec: MachineSpec): Promise<Machine> {
-  return current ? current.launch(vmm, spec) : vmm.launch(spec);
+export function startMachine(wanted: Wanted): Promise<Machine> {
+  return current ? current.start(wanted) : startAnew(wanted);
+}
+
+/** Gives up what was prepared for machines from a state that is about to be deleted. */
+export function forgetState(state: SavedState): void {
+  current?.forget(state);
+}
+
+function startAnew({ vmm, spec, state }: Wanted): Promise<Machine> {
+  return state ? vmm.restore(state, spec) : vmm.launch(spec);
 }

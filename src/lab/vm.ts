@@ -18,7 +18,7 @@ import { type BootOptions, checkBoot, machineSpec, type VmOptions } from "./boot
 import { noteMachine } from "./_machines.ts";
 import type { Barriers } from "./barrier.ts";
 import { reserveFor } from "./claim.ts";
-import { launchMachine } from "./standbys.ts";
+import { startMachine } from "./standbys.ts";
 import { MachineControls } from "./machine_controls.ts";
 import { labProviders, processDefaults, type ResourceGrant } from "./providers.ts";
 import { Snapshot, type SnapshotSpec } from "./snapshot.ts";
@@ -113,7 +113,7 @@ export class Vm extends MachineControls implements AsyncDisposable {
       this.#spec = spec;
       return async () => {
         const vmm = await labProviders().vmm();
-        return await launchMachine(vmm, { ...spec, name: this.name, image, signal: any });
+        return await startMachine({ vmm, spec: { ...spec, name: this.name, image, signal: any } });
       };
     }, grant);
     return this;
@@ -164,7 +164,8 @@ export class Vm extends MachineControls implements AsyncDisposable {
         this.#spec = spec;
         return async () => {
           const vmm = await labProviders().vmm();
-          return await vmm.restore(state, { ...spec, name: this.name, image, signal: any });
+          const own = { ...spec, name: this.name, image, signal: any };
+          return await startMachine({ vmm, spec: own, state });
         };
       }, undefined);
     });

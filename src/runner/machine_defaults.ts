@@ -116,12 +116,12 @@ class DefaultingVmm implements Vmm {
     return this.#inner.restore(state, this.#filled(spec));
   }
 
-  standbyKey(spec: MachineSpec): ReturnType<Vmm["standbyKey"]> {
-    return this.#inner.standbyKey(this.#filled(spec));
+  standbyKey(spec: MachineSpec, state?: SavedState): ReturnType<Vmm["standbyKey"]> {
+    return this.#inner.standbyKey(this.#filled(spec), state);
   }
 
-  standby(spec: MachineSpec): ReturnType<Vmm["standby"]> {
-    return this.#inner.standby(this.#filled(spec));
+  standby(spec: MachineSpec, state?: SavedState): ReturnType<Vmm["standby"]> {
+    return this.#inner.standby(this.#filled(spec), state);
   }
 
   openState(path: string): ReturnType<Vmm["openState"]> {

@@ -206,11 +206,12 @@ export interface Vmm {
   /** Starts a machine, as a clone of a template where that is possible. */
   launch(spec: MachineSpec): Promise<Machine>;
   /**
-   * What machines have in common of which one can stand by for another; `undefined` for those that cannot be prepared.
+   * What machines have in common of which one can stand by for another, each launched or each restored from `state`;
+   * `undefined` for those that cannot be prepared.
    */
-  standbyKey(spec: MachineSpec): Promise<string | undefined>;
-  /** Prepares a machine for the next launch of one like it: see {@linkcode MachineSpec.standby}. */
-  standby(spec: MachineSpec): Promise<StandbyMachine>;
+  standbyKey(spec: MachineSpec, state?: SavedState): Promise<string | undefined>;
+  /** Prepares a machine for the next launch, or restore, of one like it: see {@linkcode MachineSpec.standby}. */
+  standby(spec: MachineSpec, state?: SavedState): Promise<StandbyMachine>;
   /** Starts a machine from a saved state. */
   restore(state: SavedState, spec: MachineSpec): Promise<Machine>;
   /**

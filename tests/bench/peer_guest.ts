@@ -24,8 +24,8 @@ export async function bootPeerGuest(): Promise<PeerGuest> {
         restore: (state, spec) => vmm.restore(state, spec),
         openState: (path) => vmm.openState(path),
         stateKey: () => vmm.stateKey(),
-        standbyKey: (spec) => vmm.standbyKey(spec),
-        standby: (spec) => vmm.standby(spec),
+        standbyKey: (spec, state) => vmm.standbyKey(spec, state),
+        standby: (spec, state) => vmm.standby(spec, state),
       }),
   });
   try {

@@ -125,6 +125,32 @@ labTest(
   },
 );
 
+labTest("machines stand by for a state too, as it was when it was saved", async () => {
+  await using own = prepared();
+  const vm = await bootOne();
+  await vm.run("(while :; do echo >> /tmp/ticks; sleep 0.1; done) > /dev/null 2>&1 &", {
+    keep: true,
+  });
+  await vm.writeFile("/tmp/state", "saved");
+  const snapshot = await vm.snapshot();
+  const ticks = async () => (await vm.readFile("/tmp/ticks")).length;
+  const seen: boolean[] = [];
+  for (let i = 0; i < 4; i++) {
+    await vm.writeFile("/tmp/state", `of round ${i}`);
+    await vm.restore(snapshot);
+    seen.push(vm.info.timings.aheadMs !== undefined);
+    assertEquals(await vm.readTextFile("/tmp/state"), "saved");
+    assertEquals((await vm.run("hostname")).stdout, `${vm.name}\n`);
+    // What runs in it goes on from where it was, and has not gone on before.
+    const before = await ticks();
+    await vm.waitUntil(async () => await ticks() > before, { interval: 0.05 });
+  }
+  assertEquals(seen, [false, false, true, true]);
+  assertEquals(own.standbys.count, 1);
+  await snapshot.delete();
+  assertEquals(own.standbys.count, 0);
+});
+
 labTest("two stand by where one at a time comes too late", async () => {
   await using own = prepared({ most: 2 });
   for (let i = 0; i < 12 && own.standbys.count < 2; i++) await test();
@@ -174,6 +200,26 @@ Deno.test("files prepare machines under belljar run and under deno test, unless 
       });
     }
   }
+});
+
+Deno.test("resetBetweenTests prepares the machine that a test is given back", async () => {
+  const source = `import { beforeAll, defineFile, lab, test, type Vm } from "belljar";
+defineFile({ resetBetweenTests: true });
+let vm: Vm;
+beforeAll(async () => {
+  vm = await lab.vm("shared", "tiny", { memory: "128M" }).boot();
+});
+for (const name of ["a", "b", "c", "d", "e", "f"]) {
+  test(name, async (t) => {
+    t.assert(!await vm.exists("/tmp/left"));
+    await vm.run("touch /tmp/left; sleep 1", { check: true });
+  });
+}
+`;
+  await using project = await makeProject({ "a.test.ts": source });
+  const { code, out, err, events } = await project.run([], SHARED);
+  assertEquals(code, 0, out + err);
+  assert(stoodBy(events).length > 0, out + err);
 });
 
 Deno.test("nothing that stood by outlives a file's process that is killed", async () => {

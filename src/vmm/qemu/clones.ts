@@ -38,7 +38,7 @@ export class Clones {
     const transport = await this.#options.transport(spec);
     const key = await this.#key(context, spec, transport);
     const options = { agentTimeoutMs, snapshots: await this.#options.snapshots(), transport };
-    const ready = await this.#fromStandby(context, spec, key, options);
+    const ready = await startFromStandby(context, spec, key, options);
     if (ready) return ready;
     const obtain = () => this.#template(context, spec, { key, agentTimeoutMs, transport });
     const { entry, templateMs } = await obtain();
@@ -70,29 +70,6 @@ export class Clones {
     const key = await this.#key(context, spec, transport);
     const { entry } = await this.#template(context, spec, { key, agentTimeoutMs, transport });
     return await prepareStandby(context, { key, entry, agentTimeoutMs, signal: spec.signal });
-  }
-
-  /** Takes what was prepared ahead, if it is of the right kind and still good. */
-  async #fromStandby(
-    context: StartContext,
-    spec: MachineSpec,
-    key: string,
-    options: Omit<StartCloneOptions, "entry">,
-  ): Promise<QemuMachine | undefined> {
-    const { standby, signal, name } = spec;
-    if (!(standby instanceof QemuStandby) || standby.key !== key) return undefined;
-    const loaded = standby.take();
-    if (!loaded) return undefined;
-    try {
-      return await startClone(context, spec, { ...options, entry: loaded.entry, loaded });
-    } catch (error) {
-      signal?.throwIfAborted();
-      const why = error instanceof BelljarError ? error.summary : String(error);
-      emitEvent("warning", {
-        message: `machine "${name}" is started anew; of the one that was prepared for it: ${why}`,
-      });
-      return undefined;
-    }
   }
 
   async #key(
@@ -132,4 +109,27 @@ export class Clones {
 
 function isDamage(error: BelljarError): boolean {
   return ["LOAD_FAILED", "IMAGE_UNREADABLE"].includes(error.code);
+}
+
+/** Starts a machine from what was prepared ahead, if that is of its kind and still good. */
+export async function startFromStandby(
+  context: StartContext,
+  spec: MachineSpec,
+  key: string | undefined,
+  options: Omit<StartCloneOptions, "entry">,
+): Promise<QemuMachine | undefined> {
+  const { standby, signal, name } = spec;
+  if (!(standby instanceof QemuStandby) || standby.key !== key) return undefined;
+  const loaded = standby.take();
+  if (!loaded) return undefined;
+  try {
+    return await startClone(context, spec, { ...options, entry: loaded.entry, loaded });
+  } catch (error) {
+    signal?.throwIfAborted();
+    const why = error instanceof BelljarError ? error.summary : String(error);
+    emitEvent("warning", {
+      message: `machine "${name}" is started anew; of the one that was prepared for it: ${why}`,
+    });
+    return undefined;
+  }
 }

@@ -12,7 +12,7 @@ const NAME = "standby";
 
 /** A clone that waits, stopped, for the machine that it becomes. */
 export class QemuStandby implements StandbyMachine {
-  /** Key of the template that it is a clone of. */
+  /** What the machines have in common that it can become. */
   readonly key: string;
   readonly pid: number;
   readonly ended: Promise<void>;
@@ -42,7 +42,12 @@ export class QemuStandby implements StandbyMachine {
 export interface PrepareStandbyOptions {
   key: string;
   entry: StateEntry;
-  agentTimeoutMs: number;
+  /**
+   * Longest wait for the agent, to which the clone is used once.
+   *
+   * @default it is not: what runs in it already shall not go on before it is asked for
+   */
+  agentTimeoutMs?: number;
   signal?: AbortSignal;
 }
 
@@ -56,7 +61,8 @@ export async function prepareStandby(
 ): Promise<QemuStandby> {
   await using failed = new AsyncDisposableStack();
   const loaded = failed.use(await loadClone(context, { name: NAME, entry, signal }));
-  await warmUp(loaded, agentTimeoutMs, signal);
+  if (agentTimeoutMs !== undefined) await warmUp(loaded, agentTimeoutMs, signal);
+  loaded.aheadMs = performance.now() - loaded.program.startedMs;
   failed.move(); // the caller's from here on
   return new QemuStandby(key, loaded);
 }
@@ -78,7 +84,6 @@ async function warmUp(
     client.close(new AgentLostError("The machine stands by"));
   }
   await qmp.execute("stop", undefined, { signal });
-  loaded.aheadMs = performance.now() - loaded.program.startedMs;
 }
 
 /** Lets the guest run and begins a conversation with its agent. */

@@ -20,12 +20,13 @@ import { HOTPLUG_PORTS } from "./argv.ts";
 import { findQemu } from "./binary.ts";
 import { takesBootFiles, writeBootMedia } from "./boot_files.ts";
 import { ROOT_DISK, rootDisk, startClone } from "./clone.ts";
-import { Clones } from "./clones.ts";
+import { Clones, startFromStandby } from "./clones.ts";
 import { makeOverlay, prepareDisk } from "./disks.ts";
 import { kernelCmdline } from "./kernel_cmdline.ts";
 import type { QemuMachine } from "./machine.ts";
 import { type StartContext, startMachine } from "./start.ts";
 import { QemuSavedState, saveMachine } from "./saved_state.ts";
+import { prepareStandby } from "./standby.ts";
 import { ENTRY_VERSION, readEntry } from "./state_entry.ts";
 import { hostCpu } from "./template_key.ts";
 import { TemplateStore } from "./template_store.ts";
@@ -91,7 +92,8 @@ export class QemuVmm implements Vmm {
     return machine;
   }
 
-  async standbyKey(spec: MachineSpec): Promise<string | undefined> {
+  async standbyKey(spec: MachineSpec, state?: SavedState): Promise<string | undefined> {
+    if (state) return await restoreKey(state);
     if (cloneObstacle(spec) ?? this.#noTemplates) return undefined;
     const context = await this.#context();
     // One that is not proven may be given up by the next start.
@@ -99,8 +101,16 @@ export class QemuVmm implements Vmm {
     return await this.#clones.key(context, spec);
   }
 
-  async standby(spec: MachineSpec): Promise<StandbyMachine> {
-    return await this.#clones.prepare(await this.#context(), spec, agentLimit(spec));
+  async standby(spec: MachineSpec, state?: SavedState): Promise<StandbyMachine> {
+    const context = await this.#context();
+    if (!state) return await this.#clones.prepare(context, spec, agentLimit(spec));
+    const key = await restoreKey(state);
+    if (key === undefined) throw new TypeError("No machine can stand by for this state");
+    return await prepareStandby(context, {
+      key,
+      entry: await (state as QemuSavedState).entry(),
+      signal: spec.signal,
+    });
   }
 
   async restore(state: SavedState, spec: MachineSpec): Promise<Machine> {
@@ -114,9 +124,11 @@ export class QemuVmm implements Vmm {
       entry.facts.vsock ? undefined : "its state was saved from a machine without an address",
     );
     const snapshots = await this.#snapshots();
-    const machine = await this.#withAccelerator((context, limitMs) => {
-      const agentTimeoutMs = agentLimit(spec, limitMs);
-      return startClone(context, spec, { entry, agentTimeoutMs, snapshots, transport });
+    const key = await restoreKey(state);
+    const machine = await this.#withAccelerator(async (context, limitMs) => {
+      const options = { agentTimeoutMs: agentLimit(spec, limitMs), snapshots, transport };
+      return await startFromStandby(context, spec, key, options) ??
+        await startClone(context, spec, { ...options, entry });
     }, false);
     machine.info.timings.totalMs = performance.now() - started;
     return machine;
@@ -307,6 +319,13 @@ export class QemuVmm implements Vmm {
       capBytes: this.#options.templateCapBytes ?? TEMPLATE_CAP,
     });
   }
+}
+
+/** A card of a saved machine is connected when QEMU starts, and to what is known when its machine is asked for. */
+async function restoreKey(state: SavedState): Promise<string | undefined> {
+  if (!(state instanceof QemuSavedState)) return undefined;
+  const { dir, facts } = await state.entry();
+  return (facts.nics ?? []).length > 0 ? undefined : `state ${dir}`;
 }
 
 /** Why a machine cannot be a clone; `undefined` if it can. */
