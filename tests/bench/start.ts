@@ -75,7 +75,9 @@ export async function bootRows({ effort, tell }: Bench): Promise<Row[]> {
 interface FreshTests {
   /** Milliseconds from a test's begin to the end of its machine, on average. */
   perTest: number;
-  /** Milliseconds until each test's machine had run a command, but for the first two, for which nothing is prepared. */
+  /** Milliseconds until each test's machine had booted, but for the first two, for which nothing is prepared. */
+  booted: number[];
+  /** The same until it had run a command. */
   ready: number[];
 }
 
@@ -93,13 +95,14 @@ async function freshTests(
     testsAhead: () => left,
   });
   const putBack = setStandbys(prepared ? standbys : undefined);
-  const ready: number[] = [];
+  const booted: number[] = [], ready: number[] = [];
   const began = performance.now();
   try {
     while (left-- > 0) {
       await scoped(async () => {
         const asked = performance.now();
         const vm = await machine("256M", cold);
+        booted.push(performance.now() - asked);
         await vm.run("true", { check: true });
         ready.push(performance.now() - asked);
         if (workMs > 0) await pause(workMs);
@@ -108,7 +111,8 @@ async function freshTests(
   } finally {
     putBack();
   }
-  return { perTest: (performance.now() - began) / count - workMs, ready: ready.slice(2) };
+  const perTest = (performance.now() - began) / count - workMs;
+  return { perTest, booted: booted.slice(2), ready: ready.slice(2) };
 }
 
 /** Tests in a row: enough that what is different about the first two hardly counts. */
@@ -131,8 +135,8 @@ export async function freshRows({ effort, tell }: Bench): Promise<Row[]> {
     prepared: perTest({ prepared: true, count: IN_A_ROW }),
   });
   tell(`${IN_A_ROW} tests that go on for ${WORK_MS} ms`);
-  const { ready } = await freshTests({ prepared: true, count: IN_A_ROW, workMs: WORK_MS });
-  const waited = figures(ready);
+  const { booted, ready } = await freshTests({ prepared: true, count: IN_A_ROW, workMs: WORK_MS });
+  const waited = figures(ready), boot = figures(booted);
   const ratio = cold.p50 / prepared.p50;
   const perSecond = (figures: Figures) => `${(1000 / figures.p50).toFixed(2)}/s`;
   return [{
