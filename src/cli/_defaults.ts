@@ -26,6 +26,7 @@ const READERS: { [K in keyof Required<Defaults>]: Reader } = {
   transport: text,
   vmm: text,
   cold: flag,
+  standby: text,
   strict: flag,
   includeSlow: flag,
   reporter: (value) => value.split(","),

@@ -5,6 +5,7 @@ import {
   machineDefaults,
 } from "../runner/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
+import { usage } from "./_errors.ts";
 import { runScope } from "../scope/mod.ts";
 import { hostRun } from "../vmm/mod.ts";
 import { join, resolve } from "node:path";
@@ -17,11 +18,12 @@ export interface MachineOptions {
   cold?: true;
   kernel?: string;
   modules?: string;
+  standby?: string;
 }
 
 /** Sets what machines of this process and of the files' processes use, where their tests leave it open. */
 export function setMachineDefaults(options: MachineOptions): void {
-  const { accel, transport, vmm, cold, kernel, modules } = options;
+  const { accel, transport, vmm, cold, kernel, modules, standby } = options;
   const values: Record<keyof typeof MACHINE_VARIABLES, string | undefined> = {
     accel,
     transport,
@@ -29,10 +31,17 @@ export function setMachineDefaults(options: MachineOptions): void {
     cold: cold && "1",
     kernel: kernel && resolve(kernel),
     modules: modules && resolve(modules),
+    standby,
   };
   for (const key of Object.keys(MACHINE_VARIABLES) as (keyof typeof MACHINE_VARIABLES)[]) {
     const value = values[key];
     if (value) Deno.env.set(MACHINE_VARIABLES[key], value);
+  }
+  try {
+    machineDefaults((name) => Deno.env.get(name));
+  } catch (error) {
+    // Here, and not by every file's process for itself.
+    throw usage((error as Error).message);
   }
 }
 

@@ -41,6 +41,7 @@ export function runCommand(): Command<any> {
     .type("accel", new EnumType(["auto", "kvm", "tcg"]))
     .type("transport", new EnumType(["auto", "vsock", "serial"]))
     .type("vmm", new EnumType(["qemu", "local"]))
+    .type("standby", new EnumType(["auto", "always", "never"]))
     .group("Which tests")
     .option("--filter <text:string>", "Names that contain the text, or match the /pattern/")
     .option("--tag <tag:string>", "Tests with this tag; repeat for others", { collect: true })
@@ -83,6 +84,10 @@ export function runCommand(): Command<any> {
     .option("--transport <mode:transport>", "auto, vsock or serial")
     .option("--vmm <name:vmm>", "qemu or local")
     .option("--cold", "Boot machines instead of cloning them")
+    .option(
+      "--standby <when:standby>",
+      "auto, always or never: prepare machines while tests run (auto: on idle processors)",
+    )
     .group("Reports")
     .option(
       "--reporter <name:string>",

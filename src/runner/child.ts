@@ -8,7 +8,7 @@ import {
   TestTimeoutError,
 } from "../dsl/mod.ts";
 import { errorInfo } from "../report/error_info.ts";
-import { setLabProviders, setStandbys, Standbys } from "../lab/mod.ts";
+import { setLabProviders } from "../lab/mod.ts";
 import { setOutputRoot } from "../jobs/mod.ts";
 import { closeCurrentRun } from "../host/mod.ts";
 import {
@@ -32,7 +32,7 @@ import {
   type StartMessage,
   type ToChild,
 } from "./protocol.ts";
-import { installMachineDefaults, machineDefaults, standbysWanted } from "./machine_defaults.ts";
+import { installMachineDefaults, installStandbys, machineDefaults } from "./machine_defaults.ts";
 import { PoolClient } from "./pool_client.ts";
 import { unmetRequirement } from "./requirements.ts";
 import { importTestFile } from "./staging/mod.ts";
@@ -54,7 +54,12 @@ export async function runChild(socketPath: string): Promise<never> {
   for (const [name, value] of Object.entries(first.value.environment)) Deno.env.set(name, value);
   const child = new Child(first.value, channel);
   child.listen(messages);
-  const result = await child.run();
+  const result = await child.run().catch((error): ChildResult => ({
+    status: "failed",
+    class: "harness",
+    reason: "its process could not run it",
+    error: errorInfo(error),
+  }));
   await child.close(result);
   await channel.flush();
   Deno.exit(0);
@@ -71,7 +76,7 @@ class Child {
   #run: FileRun | undefined;
   #marks = 0;
   #pool: PoolClient;
-  #standbys: Standbys;
+  #standbys: AsyncDisposable | undefined;
   /** Errors that nobody caught while the file was loaded. */
   #loadErrors: unknown[] = [];
 
@@ -80,10 +85,6 @@ class Child {
     this.#channel = channel;
     this.#scope = new Scope(start.file, { kind: "file", parent: runScope() });
     this.#pool = new PoolClient((message) => void channel.send(message));
-    this.#standbys = new Standbys({
-      reserve: (request, reclaim) => this.#pool.spare(request, reclaim),
-      testsAhead: () => this.#interrupt.signal.aborted ? 0 : this.#run?.testsAhead ?? 0,
-    });
     this.#emit = makeEmit(start.run, (event) => void channel.send({ type: "event", event }));
     this.#observer = new EventObserver({
       file: start.file,
@@ -137,12 +138,13 @@ class Child {
     if (artifacts !== undefined) setOutputRoot(join(artifacts, "jobs"));
     const config = () => loadConfig(Deno.cwd(), { stage: this.#start.stage });
     let loading: ReturnType<typeof config> | undefined;
-    installMachineDefaults(
-      machineDefaults((name) => Deno.env.get(name)),
-      () => loading ??= config(),
-    );
+    const defaults = machineDefaults((name) => Deno.env.get(name));
+    installMachineDefaults(defaults, () => loading ??= config());
     setLabProviders({ reserve: (request) => this.#pool.reserve(request) });
-    if (standbysWanted()) setStandbys(this.#standbys);
+    this.#standbys = installStandbys(defaults, {
+      reserve: (request, reclaim) => this.#pool.spare(request, reclaim),
+      testsAhead: () => this.#interrupt.signal.aborted ? 0 : this.#run?.testsAhead ?? 0,
+    });
     await this.#boundary(undefined);
     const failed = await this.#load();
     if (this.#start.list) return await this.#list(failed);
@@ -178,7 +180,7 @@ class Child {
   /** Closes what the process itself has open, and says how the file ended. */
   async close(result: ChildResult): Promise<void> {
     setEventSink(undefined);
-    await this.#standbys[Symbol.asyncDispose]();
+    await this.#standbys?.[Symbol.asyncDispose]();
     const report = await runScope().close();
     let error: unknown = report.error;
     try {

@@ -23,6 +23,8 @@ export interface BelljarConfig {
   vmm?: "qemu" | "local";
   /** Whether machines are booted instead of cloned. */
   cold?: boolean;
+  /** When machines are prepared while tests run: on idle processors, whatever they do, or never. */
+  standby?: "auto" | "always" | "never";
   /** Whether tests that leave something open fail. */
   strict?: boolean;
   /** Whether slow tests run. */
@@ -54,6 +56,7 @@ const check = registerOptions<BelljarConfig>("defineConfig()", {
   transport: ["auto", "vsock", "serial"],
   vmm: ["qemu", "local"],
   cold: "boolean",
+  standby: ["auto", "always", "never"],
   strict: "boolean",
   includeSlow: "boolean",
   reporter: "strings",

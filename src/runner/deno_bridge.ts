@@ -19,7 +19,7 @@ import {
   unrunOutcome,
 } from "../dsl/mod.ts";
 import { cacheDir, closeCurrentRun } from "../host/mod.ts";
-import { setLabProviders, setStandbys, Standbys } from "../lab/mod.ts";
+import { setLabProviders } from "../lab/mod.ts";
 import { escapeControl } from "../report/escape.ts";
 import { type BelljarEvent, isKind } from "../report/events.ts";
 import { errorInfo } from "../report/error_info.ts";
@@ -31,7 +31,7 @@ import { loadConfig } from "./config.ts";
 import { type Emit, makeEmit } from "./emit.ts";
 import { EventFile } from "./event_file.ts";
 import { EventObserver } from "./event_observer.ts";
-import { installMachineDefaults, machineDefaults, standbysWanted } from "./machine_defaults.ts";
+import { installMachineDefaults, installStandbys, machineDefaults } from "./machine_defaults.ts";
 import { SlotPool } from "./slot_pool.ts";
 import { deepenStacks } from "./stacks.ts";
 import { unmetRequirement } from "./requirements.ts";
@@ -72,7 +72,7 @@ class DenoBridge {
   #ran = 0;
   /** Tests that were defined and have not begun, as far as Deno runs them. */
   #ahead = 0;
-  #standbys: Standbys;
+  #standbys: AsyncDisposable;
   #file: string;
 
   constructor() {
@@ -95,14 +95,14 @@ class DenoBridge {
     setEventSink(observer.sink);
     setDefaultScope(this.scope);
     let loading: ReturnType<typeof loadConfig> | undefined;
-    installMachineDefaults(
-      machineDefaults((name) => Deno.env.get(name)),
-      () => loading ??= loadConfig(Deno.cwd()),
-    );
+    const defaults = machineDefaults((name) => Deno.env.get(name));
+    installMachineDefaults(defaults, () => loading ??= loadConfig(Deno.cwd()));
     const { reserve, spare } = sharedMemory();
     setLabProviders({ reserve });
-    this.#standbys = new Standbys({ reserve: spare, testsAhead: () => this.#ahead });
-    if (standbysWanted()) setStandbys(this.#standbys);
+    this.#standbys = installStandbys(defaults, {
+      reserve: spare,
+      testsAhead: () => this.#ahead,
+    });
     // Kept as the registry itself, so that definitions after the first come here without another question.
     setRegistry(this.registry);
     this.registry.onTest = (test) => this.#define(test);

@@ -1,6 +1,6 @@
 import { BelljarError } from "../errors.ts";
 import { resolveImage } from "../image/mod.ts";
-import { setLabProviders } from "../lab/mod.ts";
+import { setLabProviders, setStandbys, Standbys, type StandbysOptions } from "../lab/mod.ts";
 import {
   type MachineSpec,
   type SavedState,
@@ -18,12 +18,15 @@ export interface MachineDefaults {
   accel?: "auto" | "kvm" | "tcg";
   transport?: "auto" | "vsock" | "serial";
   cold?: boolean;
+  /** When machines are prepared ahead: where processors are idle, whatever they do, or never. @default {"auto"} */
+  standby?: "auto" | "always" | "never";
 }
 
 const CHOICES = {
   vmm: ["qemu", "local"],
   accel: ["auto", "kvm", "tcg"],
   transport: ["auto", "vsock", "serial"],
+  standby: ["auto", "always", "never"],
 } as const;
 
 /** The variables by which the parent tells the processes of its files, and users tell everybody. */
@@ -34,17 +37,13 @@ export const MACHINE_VARIABLES = {
   cold: "BELLJAR_COLD",
   kernel: "BELLJAR_KERNEL",
   modules: "BELLJAR_MODULES",
+  standby: "BELLJAR_STANDBY",
 } as const;
 
 /** Those that are set, for a file's process: it may have been started before the command line was read. */
 export function machineEnvironment(): Record<string, string> {
   const entries = Object.values(MACHINE_VARIABLES).map((name) => [name, Deno.env.get(name)]);
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
-}
-
-/** Whether machines are prepared ahead for the tests of this process, where that is possible. */
-export function standbysWanted(): boolean {
-  return Deno.env.get("BELLJAR_STANDBY") !== "0";
 }
 
 /**
@@ -67,6 +66,7 @@ export function machineDefaults(env: (name: string) => string | undefined): Mach
     vmm: read("vmm"),
     accel: read("accel"),
     transport: read("transport"),
+    standby: read("standby"),
     ...cold && { cold: cold !== "0" },
   };
 }
@@ -92,6 +92,17 @@ export function installMachineDefaults(
       return await resolveImage(name, { signal, images, root });
     },
   });
+}
+
+/** Has machines prepared ahead for the tests of this process, as far as the run wants that. */
+export function installStandbys(
+  { standby = "auto" }: MachineDefaults,
+  options: Pick<StandbysOptions, "reserve" | "testsAhead">,
+): Standbys {
+  const idle = { measure: () => Promise.resolve(Infinity) };
+  const standbys = new Standbys({ ...options, ...standby === "always" && { room: idle } });
+  if (standby !== "never") setStandbys(standbys);
+  return standbys;
 }
 
 /** Adds the run's choices to what tests leave open. */

@@ -159,6 +159,14 @@ Deno.test("belljar.config.ts sets defaults; variables win over it, and flags ove
     limits((await project.run([], { BELLJAR_TIMEOUT: "8s", BELLJAR_RETRIES: "0" })).events),
     [8000, 8000],
   );
+  for (
+    const [name, expected] of [["ACCEL", "auto, kvm, tcg"], ["STANDBY", "auto, always, never"]]
+  ) {
+    const { code, err } = await project.run([], { [`BELLJAR_${name}`]: "bogus" });
+    assertEquals(code, 2);
+    assertStringIncludes(err, `Cannot use BELLJAR_${name}=bogus`);
+    assertStringIncludes(err, `expected: ${expected}`);
+  }
   const flags = await project.run(["--timeout", "9s", "--retries", "0"], { BELLJAR_TIMEOUT: "8s" });
   assertEquals(limits(flags.events), [9000, 9000]);
   await project.write({
