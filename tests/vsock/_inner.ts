@@ -119,6 +119,30 @@ ${cid === undefined ? IN_THE_GUEST.replace("FORGED", forgedHello) : ""}
 `;
 }
 
+/** Tests that each boot a machine: the third takes one that stood by, at an address of its own. */
+export function rowOfTests(boot: string): string {
+  return `
+import { lab, test } from "belljar";
+
+const cids = new Set();
+
+for (const name of ["one", "two", "three"]) {
+  test("machine " + name, { timeout: "10m" }, async (t) => {
+    const vm = await lab.vm(name, "tiny", { memory: "128M" }).boot(${boot});
+    t.log(name, "CID", vm.info.cid, JSON.stringify(vm.info.timings));
+    t.assertEquals(vm.info.transport, "vsock");
+    const { controlOps } = await vm.counters();
+    t.assertEquals((await vm.run("hostname")).stdout, name + "\\n");
+    t.assertEquals((await vm.counters()).controlOps, controlOps);
+    cids.add(vm.info.cid);
+    t.assertEquals(vm.info.timings.aheadMs !== undefined, name === "three");
+  });
+}
+
+test("each had an address of its own", (t) => t.assertEquals(cids.size, 3));
+`;
+}
+
 /** That the program would see an answer if there were one. */
 const SEES_ANSWERS = `
   const echo = Deno.listen({ transport: "vsock", cid: 1, port: 4242 });

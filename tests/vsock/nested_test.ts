@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { innerTests } from "./_inner.ts";
+import { innerTests, rowOfTests } from "./_inner.ts";
 import {
   closeRunAfterwards,
   copyPeer,
@@ -35,7 +35,7 @@ outerTest(
     modules: ["vhost_vsock"],
     programs: [QEMU],
     files: qemuFiles,
-    limitMs: 600_000,
+    limitMs: 900_000,
   },
   async ({ t, vm, belljar }) => {
     await copyPeer(vm);
@@ -49,7 +49,9 @@ outerTest(
       { vm: "inner", transport: "vsock", how: "clone" },
     ]);
     assert(machines[0]!.cid as number > 2);
+    const row = await belljar(rowOfTests(boot), ["--standby", "always"]);
+    row.result.assertOk();
     // In the output of the tests: over what was driven.
-    for (const line of logged(events)) await t.step(line, () => {});
+    for (const line of [...logged(events), ...logged(row.events)]) await t.step(line, () => {});
   },
 );
