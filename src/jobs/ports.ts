@@ -23,6 +23,8 @@ export interface PortWaitOptions {
 
 const MAX_TRIES = 100;
 /** Nothing tells when a port gets free. */
+/** Longest time between the end of a process and that of its sockets. */
+const CLOSE_MS = 1_000;
 const LOOK_MS = 20;
 
 const checkReserve = registerOptions<{ host?: string; from?: number }>("reservePort()", {
@@ -106,6 +108,12 @@ export async function clearPort(
   const ours = only === "any" ? owners : await ownOf(owners);
   const groups = [...new Set(ours.map(({ pgid }) => pgid))];
   await endProcesses({ groups, graceMs: milliseconds(grace) });
+  // A process counts as ended when its first thread has; its last one closes the socket.
+  const giveUpAt = performance.now() + CLOSE_MS;
+  while ((await listenersOn(port)).length > 0) {
+    if (performance.now() > giveUpAt || (await portOwner(port)).length > 0) break;
+    await pause(LOOK_MS);
+  }
   if ((await listenersOn(port)).length === 0) return ours;
   throw new PortInUseError(port, await portOwner(port), {
     next: only === "ours" ? 'stop it, or pass only: "any"' : "run with the rights of its owner",
