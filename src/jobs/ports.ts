@@ -23,9 +23,9 @@ export interface PortWaitOptions {
 
 const MAX_TRIES = 100;
 /** Nothing tells when a port gets free. */
+const LOOK_MS = 20;
 /** Longest time between the end of a process and that of its sockets. */
 const CLOSE_MS = 1_000;
-const LOOK_MS = 20;
 
 const checkReserve = registerOptions<{ host?: string; from?: number }>("reservePort()", {
   host: "string",
