@@ -7,8 +7,6 @@ import type { ResourceGrant } from "./providers.ts";
 /** What a machine that is prepared ahead takes. */
 export interface SpareRequest {
   memoryBytes: number;
-  /** Names of the machines it is for. */
-  names: readonly string[];
 }
 
 /** Options for {@linkcode Standbys}. */
@@ -183,8 +181,8 @@ export class Standbys implements AsyncDisposable {
     };
     const prepare = async (): Promise<StandbyMachine | undefined> => {
       try {
-        const request = { memoryBytes: spec.memoryBytes * SHARE, names: [spec.image.name] };
-        const grant = await this.#options.reserve(request, giveUp);
+        const memoryBytes = spec.memoryBytes * SHARE;
+        const grant = await this.#options.reserve({ memoryBytes }, giveUp);
         if (!grant) return void giveUp();
         entry.release = () => grant.release();
         const { disks: _disks, nics: _nics, standby: _standby, ...rest } = spec;
